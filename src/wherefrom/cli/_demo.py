@@ -1,0 +1,58 @@
+"""`wherefrom demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wherefrom.cli import _options as o
+
+_DEMO = {
+    "task": "grammars",
+    "train_per_class": 6,
+    "queries_per_class": 2,
+    "recipe": "sound-1",
+    "also": ["paper-1"],
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("demo")(demo)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
+    model: o.Model = "builtin:smollm2-135m",
+    epochs: o.Epochs = 6,
+    form: o.Formatted = o.Format.table,
+) -> None:
+    """The main job on the embedded model: task → LoRA → pass → all methods → report.
+
+    Example: wherefrom demo --out runs/demo
+    """
+    from wherefrom.cli._print import print_leaderboard, print_ranked
+    from wherefrom.progress import say
+    from wherefrom.report import report_run
+    from wherefrom.run import execute, make_config
+
+    config = make_config("the demo", **_DEMO, model=model, finetune={"epochs": epochs})
+    done = execute(out, config)
+    report = report_run(done.run)
+    print_leaderboard(done.evaluation, ("recipe", "method"), form)
+    if form is o.Format.table:
+        query = done.run.queries[0]
+        print()
+        scores = done.scores["sound-1", "influence"]
+        print_ranked(
+            f"Rows that pushed most towards {query.response!r} ({query.id}), by influence: higher = "
+            "pushed the model more towards this response",
+            scores.top(5),
+            done.run.train,
+        )
+        print()
+    for moment, share in done.run.behaviour().items():
+        say(f"taught behaviour {moment}: {share:.0%} of the queries")
+    say(f"report: {report}")

@@ -1,0 +1,84 @@
+"""Options that several verbs share, and the settings they make."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    table = "table"
+    json = "json"
+    md = "md"
+
+
+Formatted = Annotated[Format, typer.Option("--format", help="How tables are printed.")]
+Model = Annotated[
+    str,
+    typer.Option(help="Base model: builtin:smollm2-135m, a folder, a .gguf file or a hub id."),
+]
+Methods = Annotated[
+    str, typer.Option(help="Methods, comma-separated, each NAME or NAME(setting=value); or all.")
+]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read only that many training rows.")]
+Template = Annotated[
+    str | None, typer.Option(help="auto, chat or plain; the recipe's when not given.")
+]
+Mask = Annotated[
+    str | None,
+    typer.Option(help="response, prompt+response or paper; the recipe's when not given."),
+]
+MaxLength = Annotated[int | None, typer.Option(min=2, help="Tokens of a row.")]
+Shape = Annotated[str | None, typer.Option(help="Row shape; detected when not given.")]
+Precision = Annotated[str, typer.Option(help="Of the pass: float32 or bfloat16.")]
+BatchTokens = Annotated[int, typer.Option(min=1, help="Most tokens of a batch of the pass.")]
+Blocks = Annotated[
+    str | None, typer.Option(help="Trace only weight matrices whose name matches this expression.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse when a trainable parameter cannot be traced.")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that ships with the model.")
+]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the rows.")]
+Rank = Annotated[int, typer.Option(min=1, help="LoRA's r.")]
+Alpha = Annotated[float, typer.Option(help="LoRA's α.")]
+LearningRate = Annotated[float, typer.Option(help="AdamW's learning rate.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Rows of a training step.")]
+Mode = Annotated[str, typer.Option(help="lora, or full to train all weights.")]
+Targets = Annotated[
+    str | None,
+    typer.Option(
+        help="Adapted layers, comma-separated, or all-linear; PEFT's choice if not given."
+    ),
+]
+
+
+def tuning(
+    epochs: int,
+    rank: int,
+    alpha: float,
+    learning_rate: float,
+    batch_size: int,
+    mode: str,
+    targets: str | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Fine-tuning settings as a config's entries."""
+    return {
+        "epochs": epochs,
+        "rank": rank,
+        "alpha": alpha,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "mode": mode,
+        "targets": targets.split(",") if targets else None,
+        "seed": seed,
+    }

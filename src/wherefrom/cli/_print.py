@@ -1,0 +1,107 @@
+"""Printing: tables for people, JSON and Markdown for the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from wherefrom.cli._options import Format
+from wherefrom.safetext import one_line, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wherefrom.data import Example
+    from wherefrom.scores import TopK
+
+_SHORT = {
+    "coverage_paper": "coverage (paper)",
+    "average_precision": "AP",
+    "auroc": "AUROC",
+    "mrr": "MRR",
+    "distinct_top1": "distinct top-1",
+}
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format) -> None:
+    """Prints rows under named columns; text is stripped of terminal escapes."""
+    if form is Format.json:
+        records = [dict(zip(columns, row, strict=True)) for row in rows]
+        print(json.dumps(records, ensure_ascii=False, indent=2, default=str))
+        return
+    texts = [[printable(_cell(value)) for value in row] for row in rows]
+    if form is Format.md:
+        print("| " + " | ".join(columns) + " |")
+        print("|" + "---|" * len(columns))
+        for line in texts:
+            print("| " + " | ".join(t.replace("|", "\\|").replace("\n", " ") for t in line) + " |")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))]
+    for name, number in zip(columns, numeric, strict=True):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for line in texts:
+        table.add_row(*(Text(text) for text in line))
+    console = Console()
+    console.width = console.width if console.is_terminal else 160
+    console.print(table)
+
+
+def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) -> None:
+    """Prints an evaluation: a line a method, a column a metric, best first.
+
+    JSON has one record for each method and metric, with the ends of the interval.
+    """
+    if form is Format.json:
+        print(frame.to_json(orient="records", indent=2))
+        return
+    metrics = list(dict.fromkeys(frame["metric"]))
+    by_method: dict[tuple[Any, ...], dict[str, str]] = {}
+    order: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for line in frame.to_dict("records"):
+        key = tuple(line[k] for k in keys)
+        cell = f"{100 * line['value']:.0f}"
+        if line["low"] == line["low"]:
+            cell += f" [{100 * line['low']:.0f}–{100 * line['high']:.0f}]"
+        by_method.setdefault(key, {})[line["metric"]] = cell
+        if line["metric"] in ("accuracy", "coverage"):
+            order[key] = (*order.get(key, ()), -line["value"])
+    lines = sorted(by_method, key=lambda key: (*key[:-1], *order.get(key, ())))
+    rows = [[*key, *(by_method[key].get(m, "–") for m in metrics)] for key in lines]
+    print_rows([*keys, *(_SHORT.get(m, m) for m in metrics)], rows, form)
+
+
+def print_ranked(title: str, found: TopK, train: Sequence[Example]) -> None:
+    """Prints the ranked rows of the first query of `found`."""
+    from rich.console import Console
+    from rich.text import Text
+
+    by_id = {row.id: row for row in train}
+    Console().print(Text(title, style="bold"))
+    rows = []
+    for rank, (index, value) in enumerate(
+        zip(found.indices[0], found.values[0], strict=True), start=1
+    ):
+        row = by_id[found.train_ids[index]]
+        rows.append(
+            [
+                rank,
+                float(value),
+                row.id,
+                row.label or "",
+                one_line(row.prompt, 60),
+                one_line(row.response, 40),
+            ]
+        )
+    print_rows(["rank", "score", "row", "class", "prompt", "response"], rows, Format.table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)

@@ -1,0 +1,60 @@
+"""`wherefrom trace`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from wherefrom.cli import _options as o
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("trace")(trace)
+
+
+def trace(
+    run: o.RunFolder,
+    prompt: Annotated[str, typer.Option(help="What the model is asked.")],
+    response: Annotated[
+        str | None,
+        typer.Option(help="What it said; it is asked when not given.", show_default=False),
+    ] = None,
+    methods: o.Methods = "influence",
+    top: Annotated[int, typer.Option(min=1, help="How many proponents and opponents.")] = 5,
+    form: o.Formatted = o.Format.table,
+) -> None:
+    """The training rows that pushed the model most towards a response, and most against it.
+
+    Example: wherefrom trace runs/demo --prompt "Which rule? …"
+    """
+    from wherefrom.cli._print import print_ranked, print_rows
+    from wherefrom.methods import split_specs
+    from wherefrom.run import Run
+    from wherefrom.safetext import one_line
+
+    opened = Run.open(run)
+    answer = opened.trace(prompt, response, split_specs(methods))
+    if form is o.Format.table:
+        said = "the model says" if answer.generated else "response"
+        print(f"{said}: {one_line(answer.query.response, 300)}\n")
+        for scores in answer.scores:
+            unit = f"{scores.method} ({scores.unit})"
+            print_ranked(f"proponents, by {unit}", scores.top(top), opened.train)
+            print()
+            print_ranked(f"opponents, by {unit}", scores.top(top, opponents=True), opened.train)
+            print()
+        return
+    by_id = {row.id: row for row in opened.train}
+    rows = []
+    for scores in answer.scores:
+        for side, opponents in (("proponent", False), ("opponent", True)):
+            frame = scores.top(top, opponents=opponents).to_pandas()
+            for line in frame.to_dict("records"):
+                row = by_id[str(line["train"])]
+                about = [scores.method, side, line["rank"], line["score"], scores.unit, row.id]
+                text = [row.label, row.source, row.prompt, row.response, answer.query.response]
+                rows.append([*about, *text])
+    columns = ["method", "side", "rank", "score", "unit", "row", "label", "source", "prompt"]
+    print_rows([*columns, "response", "traced_response"], rows, form)

@@ -1,0 +1,228 @@
+"""Fine-tuning by TRL, on the very token rows that capture sees, with its whole trajectory kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from torch.utils.data import Sampler
+from transformers import ProgressCallback, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from wherefrom.atomic import atomic_folder, mark_ours
+from wherefrom.data import TokenRow
+from wherefrom.errors import ModelError, NonFiniteError
+from wherefrom.models._load import load_model
+from wherefrom.models._settings import FinetuneSettings
+from wherefrom.models._trajectory import TrajectoryRecorder
+
+_IGNORED = -100
+
+
+def finetune(
+    spec: str,
+    rows: Sequence[TokenRow],
+    settings: FinetuneSettings,
+    folder: Path,
+    *,
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """Fine-tunes a model and writes the result and its trajectory.
+
+    Writes `folder/adapter` (or `folder/model` when all weights are trained) and `folder/trajectory`,
+    each whole or not at all.
+
+    Args:
+        spec: the base model, as for `load_model`.
+        rows: token rows; their loss masks decide what is learned.
+        settings: what the run does.
+        folder: the run's folder.
+        trust_remote_code: run code that ships with the model.
+
+    Returns:
+        For the run's card: base model digest, precision, steps, first and last loss.
+
+    Raises:
+        NonFiniteError: the loss became NaN or Inf.
+        ModelError: the model cannot be loaded or adapted.
+    """
+    precision = settings.resolved_precision()
+    set_seed(settings.seed)
+    # all weights trained in bfloat16 would lose small updates: they stay float32 under autocast
+    weights = precision if settings.mode == "lora" else "float32"
+    loaded = load_model(spec, precision=weights, trust_remote_code=trust_remote_code)
+    for parameter in loaded.model.parameters():
+        parameter.requires_grad_(settings.mode == "full")
+    plan = batch_order(len(rows), settings)
+    with atomic_folder(folder / "trajectory") as trajectory:
+        mark_ours(trajectory)
+        recorder = TrajectoryRecorder(trajectory, plan)
+        trainer = _trainer(loaded, rows, settings, precision, recorder, trajectory, plan)
+        trainer.model.config.use_cache = False
+        recorder.save(trainer.model, None, "initial", {"step": 0, "epoch": 0.0})
+        trainer.train()
+        losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
+        if not losses or not np.isfinite(losses).all():
+            raise NonFiniteError(
+                "the training loss became NaN or Inf. Lower --learning-rate, or train in float32 with "
+                "--precision float32."
+            )
+        recorder.close()
+        name = "adapter" if settings.mode == "lora" else "model"
+        with atomic_folder(folder / name) as final:
+            trainer.model.config.use_cache = True
+            trainer.model.save_pretrained(final)
+            if settings.mode == "full":
+                loaded.tokenizer.save_pretrained(final)
+            mark_ours(final)
+    return {
+        "base": loaded.identity,
+        "precision": precision,
+        "steps": int(trainer.state.global_step),
+        "loss first": round(float(losses[0]), 4),
+        "loss last": round(float(losses[-1]), 4),
+    }
+
+
+def batch_order(rows: int, settings: FinetuneSettings) -> list[list[list[int]]]:
+    """Row numbers of every step of every epoch: a seeded shuffle of each epoch, cut into batches."""
+    order = np.random.default_rng(settings.seed)
+    size = settings.batch_size
+    epochs = (order.permutation(rows).tolist() for _ in range(settings.epochs))
+    return [[epoch[i : i + size] for i in range(0, rows, size)] for epoch in epochs]
+
+
+class _PlannedOrder(Sampler[int]):
+    """Rows in the order of the plan, one epoch after another."""
+
+    def __init__(self, plan: list[list[list[int]]]) -> None:
+        self.plan = plan
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(len(batch) for batch in self.plan[0])
+
+    def __iter__(self) -> Iterator[int]:
+        yield from (row for batch in self.plan[self.epoch] for row in batch)
+
+
+class _PlannedTrainer(SFTTrainer):  # type: ignore[misc]
+    """TRL's trainer, its shuffling replaced by our plan."""
+
+    plan: list[list[list[int]]]
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        return _PlannedOrder(self.plan)
+
+
+class _Collator:
+    """Pads rows on the right and turns loss masks into labels; tells the recorder what it saw."""
+
+    def __init__(self, pad_id: int, recorder: TrajectoryRecorder) -> None:
+        self.pad_id = pad_id
+        self.recorder = recorder
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        self.recorder.saw([int(feature["row"]) for feature in features])
+        length = max(len(feature["input_ids"]) for feature in features)
+
+        def padded(key: str, fill: int) -> torch.Tensor:
+            lists = [f[key] + [fill] * (length - len(f[key])) for f in features]
+            return torch.tensor(lists, dtype=torch.long)
+
+        return {
+            "input_ids": padded("input_ids", self.pad_id),
+            "attention_mask": padded("attention_mask", 0),
+            "labels": padded("labels", _IGNORED),
+        }
+
+
+def _trainer(
+    loaded: Any,
+    rows: Sequence[TokenRow],
+    settings: FinetuneSettings,
+    precision: str,
+    recorder: TrajectoryRecorder,
+    scratch: Path,
+    plan: list[list[list[int]]],
+) -> Any:
+    columns = {
+        "input_ids": [row.ids.tolist() for row in rows],
+        "attention_mask": [row.attention.astype(int).tolist() for row in rows],
+        "labels": [np.where(row.loss_mask, row.ids, _IGNORED).tolist() for row in rows],
+        "row": list(range(len(rows))),
+    }
+    cuda = torch.cuda.is_available()
+    arguments = SFTConfig(
+        output_dir=str(scratch / "trainer"),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        optim="adamw_torch",
+        seed=settings.seed,
+        use_cpu=not cuda,
+        bf16=precision == "bfloat16" and settings.mode == "full",
+        fp16=False,
+        gradient_checkpointing=False,
+        save_strategy="no",
+        eval_strategy="no",
+        logging_strategy="steps",
+        logging_steps=1,
+        report_to=[],
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        dataloader_pin_memory=cuda,
+        disable_tqdm=True,
+    )
+    adapter = None
+    if settings.mode == "lora":
+        targets = settings.targets
+        adapter = LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules=_target_modules(targets),
+            fan_in_fan_out=False,
+            task_type="CAUSAL_LM",
+        )
+    try:
+        trainer = _PlannedTrainer(
+            model=loaded.model.train(),
+            args=arguments,
+            train_dataset=Dataset.from_dict(columns),
+            data_collator=_Collator(loaded.pad_id, recorder),
+            processing_class=loaded.tokenizer,
+            peft_config=adapter,
+            callbacks=[recorder],
+        )
+    except ValueError as error:
+        raise ModelError(f"the model cannot be fine-tuned: {error}") from None
+    trainer.plan = plan
+    for unwanted in (ProgressCallback,):
+        trainer.remove_callback(unwanted)
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    # the adapter's weights are trained in float32 whatever the base is kept in
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return trainer
+
+
+def _target_modules(targets: tuple[str, ...] | None) -> Any:
+    if targets is None:
+        return None
+    return "all-linear" if targets == ("all-linear",) else list(targets)

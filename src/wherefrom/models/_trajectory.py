@@ -1,0 +1,131 @@
+"""Trajectory: what attribution needs to know of a training run, kept from its first step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import save_file
+from transformers import TrainerCallback
+
+from wherefrom.atomic import write_json
+from wherefrom.errors import WherefromError
+from wherefrom.progress import track
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
+    """Saves checkpoints, AdamW's moments, learning rates and the rows of every step.
+
+    Layout, all of it safetensors and JSON:
+        initial/               weights before the first step
+        step-000010/           weights.safetensors, optimizer.safetensors, state.json (each epoch)
+        steps.json             for every step its rows (numbers in the data set), learning rate and loss
+
+    Args:
+        folder: where it goes; must exist.
+        plan: the rows of each step of each epoch, as they should come.
+    """
+
+    def __init__(self, folder: Path, plan: list[list[list[int]]]) -> None:
+        self.folder = folder
+        self.planned = [batch for epoch in plan for batch in epoch]
+        self.seen: list[list[int]] = []
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self._bar: Any = None
+        self._advance: Any = None
+
+    def saw(self, rows: list[int]) -> None:
+        """The collator's word of which rows make up the next batch."""
+        self.seen.append(rows)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Opens the progress bar."""
+        self._bar = track("fine-tune", int(state.max_steps))
+        self._advance = self._bar.__enter__()
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
+    ) -> None:
+        """Notes the learning rate that this step is taken with."""
+        self.rates.append(float(optimizer.param_groups[0]["lr"]))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Moves the bar."""
+        self._advance(1)
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Notes the loss of the step."""
+        if logs and "loss" in logs:
+            self.losses.append(float(logs["loss"]))
+
+    def on_epoch_end(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        model: Any = None,
+        optimizer: Any = None,
+        **_: Any,
+    ) -> None:
+        """Saves a checkpoint."""
+        about = {"step": int(state.global_step), "epoch": float(state.epoch or 0.0)}
+        self.save(model, optimizer, f"step-{state.global_step:06d}", about)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Closes the progress bar."""
+        self._bar.__exit__(None, None, None)
+
+    def save(self, model: Any, optimizer: Any, name: str, about: dict[str, Any]) -> None:
+        """Writes one checkpoint: trained weights, optimizer moments by parameter name, and its place."""
+        folder = self.folder / name
+        folder.mkdir()
+        state = (
+            get_peft_model_state_dict(model)
+            if isinstance(model, PeftModel)
+            else {n: p for n, p in model.named_parameters() if p.requires_grad}
+        )
+        weights = {n: p.detach().cpu().contiguous().clone() for n, p in state.items()}
+        save_file(weights, folder / "weights.safetensors")
+        if optimizer is not None:
+            names = {id(p): n for n, p in model.named_parameters()}
+            moments = {
+                f"{names[id(p)]}.{key}": value.detach().cpu().contiguous()
+                for p, held in _inner(optimizer).state.items()
+                for key, value in held.items()
+                if key in _MOMENTS
+            }
+            save_file(moments, folder / "optimizer.safetensors")
+        write_json(folder / "state.json", about)
+
+    def close(self) -> None:
+        """Writes the steps, and checks that the rows came as planned.
+
+        Raises:
+            WherefromError: the trainer fed other rows than planned; replaying the run would be wrong.
+        """
+        if self.seen[: len(self.planned)] != self.planned:
+            raise WherefromError("the trainer fed its rows in another order than the batch plan's.")
+        steps = [
+            {"rows": rows, "learning_rate": rate, "loss": loss}
+            for rows, rate, loss in zip(self.planned, self.rates, self.losses, strict=False)
+        ]
+        write_json(self.folder / "steps.json", steps)
+        shutil.rmtree(self.folder / "trainer", ignore_errors=True)
+
+
+def read_steps(folder: Path) -> list[dict[str, Any]]:
+    """The steps of a saved trajectory: rows, learning rate and loss of each."""
+    steps: list[dict[str, Any]] = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
+    return steps
+
+
+def _inner(optimizer: Any) -> Any:
+    return getattr(optimizer, "optimizer", optimizer)

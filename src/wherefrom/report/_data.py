@@ -1,0 +1,104 @@
+"""ReportData: everything a report says, and nothing about where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wherefrom.data import Example
+from wherefrom.errors import DataError, IdentityError
+from wherefrom.scores import Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("recipe", "method", "metric", "value", "low", "high", "queries")
+
+Key = tuple[str, str]
+"""A recipe and a method: what one ranking of the training rows belongs to."""
+
+
+# A data frame has no single truth value, so a generated __eq__ would raise: identity is compared.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReportData:
+    """What a report is made of.
+
+    Attributes:
+        title: heading of the page.
+        about: what the task teaches, and which training rows count as relevant.
+        evaluation: one line for each recipe, method and metric, with the columns of `COLUMNS`.
+            Values and the ends of their 95 % intervals are fractions (0.5 is shown as 50 %), higher
+            is better; NaN where unknown. Empty where no labels are known.
+        train: the training rows, in the order of the columns of `scores`.
+        queries: the queries, in the order of the rows of `scores`.
+        scores: the scores of each recipe and method.
+        seconds: time each method took; None where it was not measured.
+        concentration: of each recipe and method, how many distinct training rows come first, of how
+            many queries, the id of the row that does so most often, and its share of the queries.
+        behaviour: share of the queries that show the taught behaviour, by moment (`before
+            fine-tuning`, `after fine-tuning`), in the order of time.
+        timings: seconds of each phase of the run.
+        card: versions, hashes, seeds, hardware and settings; may be nested.
+        notes: what went wrong or was cut during the run, counted.
+        chance: expected value of each metric when the training rows are in random order.
+
+    Raises:
+        DataError: `evaluation` lacks a column or has two values for one cell.
+        IdentityError: ids of a method's scores are not those of `queries` and `train`.
+    """
+
+    title: str
+    about: str
+    evaluation: pd.DataFrame
+    train: tuple[Example, ...]
+    queries: tuple[Example, ...]
+    scores: dict[Key, Scores]
+    seconds: dict[Key, float | None] = field(default_factory=dict)
+    concentration: dict[Key, tuple[int, int, str, float]] = field(default_factory=dict)
+    behaviour: dict[str, float] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    chance: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._check_evaluation()
+        query_ids = tuple(query.id for query in self.queries)
+        train_ids = tuple(row.id for row in self.train)
+        for (recipe, method), scores in self.scores.items():
+            _same(f"{method} ({recipe})", "queries", scores.query_ids, query_ids)
+            _same(f"{method} ({recipe})", "training rows", scores.train_ids, train_ids)
+
+    def _check_evaluation(self) -> None:
+        if self.evaluation.empty:
+            return
+        missing = [column for column in COLUMNS if column not in self.evaluation.columns]
+        if missing:
+            raise DataError(
+                f"the evaluation lacks the columns {', '.join(missing)}; it has "
+                f"{', '.join(map(str, self.evaluation.columns))}."
+            )
+        twice = self.evaluation.duplicated(subset=["recipe", "method", "metric"])
+        if twice.any():
+            recipe, method, metric = self.evaluation.loc[
+                twice.to_numpy(), ["recipe", "method", "metric"]
+            ].iloc[0]
+            raise DataError(
+                f"the evaluation has two values of {metric} for {method} ({recipe}). Keep one."
+            )
+
+
+def _same(name: str, what: str, scored: tuple[str, ...], known: tuple[str, ...]) -> None:
+    if scored == known:
+        return
+    if len(scored) != len(known):
+        raise IdentityError(
+            f"scores of {name} cover {len(scored)} {what}, and the report has {len(known)}. Score "
+            "the same rows that the report shows."
+        )
+    place = next(i for i, (a, b) in enumerate(zip(scored, known, strict=True)) if a != b)
+    raise IdentityError(
+        f"scores of {name} and the report disagree about the {what}: place {place} is "
+        f"{scored[place]!r} in the scores and {known[place]!r} in the report. Give both the same "
+        "rows in the same order."
+    )

@@ -1,0 +1,44 @@
+"""Runs: where the parts are put together."""
+
+from wherefrom.run._answer import Answer
+from wherefrom.run._card import Card
+from wherefrom.run._config import (
+    DEFAULT_MODEL,
+    IndexSettings,
+    RunConfig,
+    make_config,
+    read_config,
+    write_config,
+)
+from wherefrom.run._evaluation import (
+    concentrations,
+    evaluate_file,
+    evaluate_run,
+    truth_of,
+)
+from wherefrom.run._index import index_rows
+from wherefrom.run._pipeline import Finished, execute
+from wherefrom.run._run import DEFAULT_METHOD, Run
+from wherefrom.run._study import StudyPlan, study
+
+__all__ = [
+    "DEFAULT_METHOD",
+    "DEFAULT_MODEL",
+    "Answer",
+    "Card",
+    "Finished",
+    "IndexSettings",
+    "Run",
+    "RunConfig",
+    "StudyPlan",
+    "concentrations",
+    "evaluate_file",
+    "evaluate_run",
+    "execute",
+    "index_rows",
+    "make_config",
+    "read_config",
+    "study",
+    "truth_of",
+    "write_config",
+]

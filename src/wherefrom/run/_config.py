@@ -1,0 +1,140 @@
+"""RunConfig: everything that makes a run what it is, as YAML that replays it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from wherefrom.atomic import write_text
+from wherefrom.data import Recipe, get_recipe
+from wherefrom.errors import SettingError
+from wherefrom.models import FinetuneSettings
+
+DEFAULT_MODEL = "builtin:smollm2-135m"
+
+
+class IndexSettings(BaseModel):
+    """How the pass over the rows is run; none of it but `precision` and `blocks` changes a result.
+
+    Attributes:
+        precision: of the model's weights during the pass.
+        batch_tokens: most tokens of a batch.
+        padding_side: where batches are padded.
+        blocks: regular expression choosing the traced weight matrices; all when None.
+        strict: refuse to run when some trainable parameter cannot be traced.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    batch_tokens: int = Field(1024, ge=1)
+    padding_side: Literal["right", "left"] = "right"
+    blocks: str | None = None
+    strict: bool = False
+
+
+class RunConfig(BaseModel):
+    """What a run is made from.
+
+    Attributes:
+        model: base model: `builtin:…`, folder, GGUF file or hub id.
+        adapter: a PEFT adapter trained elsewhere, in place of fine-tuning.
+        trust_remote_code: run code that ships with the model.
+        task: a benchmark task, in place of `data`.
+        train_per_class: training rows of each class of the task.
+        queries_per_class: queries of each class of the task.
+        data: file, folder or hub name of the training rows.
+        queries: the same for the queries.
+        shape: row shape of both; detected when None.
+        split: split of a data set that has several.
+        limit: read only that many training rows.
+        seed: of the task's rows and of fine-tuning.
+        recipe: recipe of fine-tuning, and of the first pass.
+        also: further recipes under which the same fine-tuned model is passed over.
+        template: in place of the recipe's.
+        mask: in place of the recipe's.
+        max_length: in place of the recipe's.
+        finetune: settings of fine-tuning; None with an adapter from elsewhere.
+        index: how the pass is run.
+        methods: methods to score, or `all`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = DEFAULT_MODEL
+    adapter: str | None = None
+    trust_remote_code: bool = False
+    task: str | None = None
+    train_per_class: int | None = Field(None, ge=1)
+    queries_per_class: int | None = Field(None, ge=1)
+    data: str | None = None
+    queries: str | None = None
+    shape: str | None = None
+    split: str | None = None
+    limit: int | None = Field(None, ge=1)
+    seed: int = 0
+    recipe: str = "sound-1"
+    also: tuple[str, ...] = ()
+    template: str | None = None
+    mask: Literal["response", "prompt+response", "paper"] | None = None
+    max_length: int | None = None
+    finetune: FinetuneSettings | None = None
+    index: IndexSettings = Field(default_factory=lambda: IndexSettings.model_validate({}))
+    methods: tuple[str, ...] = ("all",)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        if (self.task is None) == (self.data is None):
+            raise ValueError("give either a task or data, not both")
+        if self.adapter is not None and self.finetune is not None:
+            raise ValueError("give either an adapter or fine-tuning settings, not both")
+        self.recipes()
+        return self
+
+    def recipes(self) -> list[Recipe]:
+        """The recipe of the run with its changes, then the further ones as they are."""
+        changes = {"template": self.template, "mask": self.mask, "max_length": self.max_length}
+        others = [get_recipe(name) for name in self.also if name != self.recipe]
+        return [get_recipe(self.recipe, **changes), *others]
+
+
+def write_config(config: RunConfig, path: Path) -> None:
+    """Writes a config as YAML; entries at their default are written too."""
+    write_text(path, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def read_config(path: Path) -> RunConfig:
+    """Reads a config from YAML.
+
+    Raises:
+        SettingError: the file is missing or broken, or an entry is unknown or does not fit.
+    """
+    if not path.is_file():
+        raise SettingError(f"{path}: no such file.")
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path}: not readable as YAML ({error}).") from None
+    if not isinstance(entries, dict):
+        raise SettingError(f"{path}: must hold named settings.")
+    return make_config(str(path), **entries)
+
+
+def make_config(where: str, **entries: Any) -> RunConfig:
+    """A config from entries, its complaints as one clear error.
+
+    Raises:
+        SettingError: an entry is unknown or does not fit; all complaints are listed.
+    """
+    try:
+        return RunConfig(**entries)
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors():
+            place = ".".join(str(part) for part in fault["loc"])
+            message = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{place}: {message}" if place else message)
+        raise SettingError(f"{where}: " + "; ".join(lines) + ".") from None

@@ -1,0 +1,359 @@
+"""Run: one folder with everything from rows to scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from wherefrom.atomic import mark_ours
+from wherefrom.data import (
+    Example,
+    Recipe,
+    Renderer,
+    read_examples,
+    read_snapshot,
+    write_snapshot,
+)
+from wherefrom.errors import DataError, SettingError
+from wherefrom.identity import digest_value, require_same
+from wherefrom.methods import (
+    SHARED,
+    Evidence,
+    Method,
+    parse_method,
+    score_all,
+    select_methods,
+)
+from wherefrom.models import LoadedModel, finetune, generate, load_model, load_tokenizer
+from wherefrom.progress import say
+from wherefrom.run._answer import Answer
+from wherefrom.run._card import Card
+from wherefrom.run._config import RunConfig, read_config, write_config
+from wherefrom.run._index import index_rows, truncation_note
+from wherefrom.scores import Scores, read_scores, write_scores
+from wherefrom.signals import Need, Source
+from wherefrom.store import SignalStore
+from wherefrom.tasks import Task, TaskSize, build_task
+
+DEFAULT_METHOD = "influence"
+
+
+class Run:
+    """A run folder: config, rows, fine-tuned model, signals, scores.
+
+    Every stage can be repeated: what is finished and still fits is not done again, what was
+    interrupted goes on where it stopped.
+
+    Example:
+        run = wherefrom.open("runs/demo")
+        run.trace("How do I reset it?").top(10).to_pandas()
+    """
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path = path
+        self.config = config
+        self.card = Card(path / "card.json")
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> Run:
+        """Makes a run folder with its rows, or takes up the one that is there.
+
+        Raises:
+            DataError: the rows cannot be read.
+            IdentityError: the folder holds a run of another config.
+        """
+        if (path / "run.yaml").is_file():
+            run = cls.open(path)
+            require_same(
+                _flat(run.config),
+                _flat(config),
+                f"the run {path}",
+                "this command",
+                "Use another --out, or the settings of that run.",
+            )
+            return run
+        if path.exists() and any(path.iterdir()):
+            raise SettingError(f"{path} is not empty and is no run folder. Use another --out.")
+        train, queries = _read_rows(config)
+        path.mkdir(parents=True, exist_ok=True)
+        mark_ours(path)
+        write_snapshot(train, path / "data" / "train.jsonl")
+        write_snapshot(queries, path / "data" / "queries.jsonl")
+        write_config(config, path / "run.yaml")
+        run = cls(path, config)
+        run.card.set("rows", {"train": len(train), "queries": len(queries), "seed": config.seed})
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Opens a run folder.
+
+        Raises:
+            SettingError: there is no run there.
+        """
+        folder = Path(path)
+        if not (folder / "run.yaml").is_file():
+            raise SettingError(f"{folder}: no run here (no run.yaml in it).")
+        return cls(folder, read_config(folder / "run.yaml"))
+
+    @cached_property
+    def train(self) -> list[Example]:
+        """The training rows, as they were when the run was made."""
+        return read_snapshot(self.path / "data" / "train.jsonl")
+
+    @cached_property
+    def queries(self) -> list[Example]:
+        """The queries; empty where none were given."""
+        return read_snapshot(self.path / "data" / "queries.jsonl")
+
+    @cached_property
+    def task(self) -> Task | None:
+        """The benchmark task, its rows those of the run; None for the user's own data."""
+        if self.config.task is None:
+            return None
+        built = _build_task(self.config)
+        if [r.digest() for r in built.train] != [r.digest() for r in self.train]:
+            raise DataError(
+                f"{self.path}: task {self.config.task} now makes other rows than the run was made with. "
+                "Make a new run."
+            )
+        return built
+
+    def finetune(self) -> None:
+        """Fine-tunes the model on the rows, unless that is done already."""
+        settings = self.config.finetune
+        if settings is None or self.tuned is not None:
+            return
+        renderer = Renderer(load_tokenizer(self.config.model), self.config.recipes()[0])
+        rows = renderer.render_all(self.train)
+        self._warn(truncation_note(rows, renderer.recipe.max_length, "training"))
+        say(
+            f"fine-tune: {len(rows)} rows, {sum(len(r.ids) for r in rows):,} tokens, "
+            f"{settings.epochs} epochs, {settings.mode}, {settings.resolved_precision()}"
+        )
+        with self.card.timed("fine-tune"):
+            about = finetune(
+                self.config.model,
+                rows,
+                settings,
+                self.path,
+                trust_remote_code=self.config.trust_remote_code,
+            )
+        self.card.set("fine-tune", about | {"settings": settings.model_dump(mode="json")})
+
+    @property
+    def tuned(self) -> Path | None:
+        """Folder of what fine-tuning made; None before it."""
+        found = [self.path / name for name in ("adapter", "model")]
+        return next((folder for folder in found if folder.is_dir()), None)
+
+    @cached_property
+    def model(self) -> LoadedModel:
+        """The fine-tuned model, in the precision of the pass.
+
+        Raises:
+            SettingError: the run was not fine-tuned yet.
+        """
+        config, tuned = self.config, self.tuned
+        spec, adapter = config.model, config.adapter
+        if config.finetune is not None:
+            if tuned is None:
+                raise SettingError(f"{self.path}: not fine-tuned yet.")
+            spec, adapter = (str(tuned), None) if tuned.name == "model" else (spec, str(tuned))
+        return load_model(
+            spec,
+            adapter,
+            config.index.precision,
+            trust_remote_code=config.trust_remote_code,
+        )
+
+    def methods(self) -> list[Method]:
+        """The methods of the config."""
+        return select_methods(self.config.methods)
+
+    def index(self, *, restart: bool = False) -> None:
+        """Runs the passes that the methods need, over training rows and queries, for each recipe."""
+        needs = self._needs()
+        for recipe in self.config.recipes() if needs else []:
+            for kind, rows in (("train", self.train), ("queries", self.queries)):
+                if not rows:
+                    continue
+                renderer = Renderer(self.model.tokenizer, recipe)
+                tokens = renderer.render_all(rows)
+                self._warn(truncation_note(tokens, recipe.max_length, f"{recipe.name} {kind}"))
+                with self.card.timed(f"index {kind} ({recipe.name})"):
+                    _, coverage = index_rows(
+                        self.model,
+                        renderer,
+                        rows,
+                        needs,
+                        self.config.index,
+                        self._signals(recipe, kind),
+                        restart=restart,
+                        label=f"index {kind} ({recipe.name})",
+                    )
+                self.card.set("model", self.model.identity)
+                if Need.GRADIENT in needs:
+                    self.card.set("coverage", coverage.describe())
+                    if coverage.share < 1:
+                        self._warn(coverage.describe())
+
+    def score(self) -> dict[tuple[str, str], Scores]:
+        """Scores of every method and recipe, computed unless they are there already.
+
+        Returns:
+            By recipe and method.
+        """
+        if not self.queries:
+            raise SettingError(f"{self.path}: no queries to score. Give --queries, or use trace.")
+        found = {}
+        for recipe in self.config.recipes():
+            train, query = self._source(recipe, "train"), self._source(recipe, "queries")
+            evidence = Evidence(self.train, self.queries, train, query, recipe)
+            made_from = {
+                "train": train.identity
+                if train
+                else digest_value([r.digest() for r in self.train]),
+                "queries": query.identity if query else [r.digest() for r in self.queries],
+                "recipe": [recipe.damping_rule, recipe.damping],
+                "methods": [m.spec for m in self.methods()],
+            }
+            key = f"scores {recipe.name}"
+            folder = self.path / "scores" / recipe.name
+            files = {m.spec: folder / f"{m.spec}.parquet" for m in self.methods()}
+            done = self.card.entries.get(key, {}).get("made from") == digest_value(made_from)
+            if not (done and all(path.is_file() for path in files.values())):
+                with self.card.timed(f"score ({recipe.name})"):
+                    scored = score_all(self.methods(), evidence)
+                for scores in scored.scores:
+                    write_scores(scores, files[scores.method])
+                seconds = {name: round(value, 4) for name, value in scored.seconds.items()}
+                self.card.set(key, {"made from": digest_value(made_from), "seconds": seconds})
+            for spec, path in files.items():
+                found[recipe.name, spec] = read_scores(path)
+        return found
+
+    def seconds(self) -> dict[tuple[str, str], float]:
+        """Seconds of every method beyond what all share, by recipe and method."""
+        return {
+            (recipe.name, spec): value
+            for recipe in self.config.recipes()
+            for spec, value in self.card.entries.get(f"scores {recipe.name}", {})
+            .get("seconds", {})
+            .items()
+            if spec != SHARED
+        }
+
+    def behaviour(self) -> dict[str, float]:
+        """Share of the queries that show the taught behaviour, before and after fine-tuning."""
+        known: dict[str, float] = self.card.entries.get("behaviour", {})
+        if known or self.task is None or not self.queries:
+            return known
+        task = self.task
+        renderer = Renderer(self.model.tokenizer, self.config.recipes()[0])
+        prompts = [renderer.prompt_ids(query) for query in task.queries]
+
+        def share(loaded: LoadedModel, label: str) -> float:
+            answers = generate(loaded, prompts, task.max_new_tokens, label=label)
+            hits = [task.behaves(q, a) for q, a in zip(task.queries, answers, strict=True)]
+            return sum(hits) / len(hits)
+
+        with self.card.timed("behaviour check"):
+            model = self.model.model
+            if hasattr(model, "disable_adapter"):
+                with model.disable_adapter():
+                    before = share(self.model, "behaviour before")
+            else:
+                before = share(load_model(self.config.model), "behaviour before")
+            after = share(self.model, "behaviour after")
+        self.card.set("behaviour", {"before fine-tuning": before, "after fine-tuning": after})
+        return dict(self.card.entries["behaviour"])
+
+    def trace(
+        self,
+        prompt: str,
+        response: str | None = None,
+        methods: Sequence[str] = (DEFAULT_METHOD,),
+        max_new_tokens: int = 64,
+    ) -> Answer:
+        """Which training rows pushed the model towards this response.
+
+        Args:
+            prompt: what the model is asked.
+            response: what it said; it is asked (greedily) when None.
+            methods: methods to score by, the first leading.
+            max_new_tokens: longest answer the model is let give.
+
+        Raises:
+            SettingError: the run was not indexed for these methods.
+            IdentityError: the index is of another model, adapter or template.
+        """
+        begun = time.perf_counter()
+        recipe = self.config.recipes()[0]
+        chosen = [parse_method(spec) for spec in methods]
+        needs = frozenset(need for m in chosen for need in m.needs) - {Need.TEXT}
+        train = self._source(recipe, "train") if needs else None
+        generated = response is None
+        query = Example.of("query", prompt, response or "")
+        source: Source | None = None
+        if generated or needs:
+            renderer = Renderer(self.model.tokenizer, recipe)
+            if response is None:
+                prompt_ids = renderer.prompt_ids(Example.of("query", prompt, "answer"))
+                response = generate(self.model, [prompt_ids], max_new_tokens)[0].strip()
+                if not response:
+                    raise SettingError("the model answers with nothing; give --response.")
+                query = query.with_response(response)
+            if needs:
+                source, _ = index_rows(
+                    self.model, renderer, [query], needs, self.config.index, label="query"
+                )
+        evidence = Evidence(self.train, [query], train, source, recipe)
+        scored = score_all(chosen, evidence)
+        return Answer(
+            query=query,
+            generated=generated,
+            scores=tuple(scored.scores),
+            train=tuple(self.train),
+            seconds=time.perf_counter() - begun,
+        )
+
+    def _needs(self) -> frozenset[Need]:
+        return frozenset(n for m in self.methods() for n in m.needs) - {Need.TEXT}
+
+    def _signals(self, recipe: Recipe, kind: str) -> Path:
+        return self.path / "signals" / recipe.name / f"{kind}.zarr"
+
+    def _source(self, recipe: Recipe, kind: str) -> Source | None:
+        return SignalStore.open(self._signals(recipe, kind)) if self._needs() else None
+
+    def _warn(self, note: str | None) -> None:
+        if note:
+            say(f"warning: {note}")
+            self.card.note(note)
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """What two configs of one run must share: methods and further recipes may be added."""
+    entries = config.model_dump(mode="json", exclude={"methods", "also", "index"})
+    tuning = entries.pop("finetune") or {}
+    return entries | {f"finetune.{key}": value for key, value in tuning.items()}
+
+
+def _build_task(config: RunConfig) -> Task:
+    assert config.task is not None
+    size = TaskSize(config.train_per_class, config.queries_per_class)
+    return build_task(config.task, size, config.seed)
+
+
+def _read_rows(config: RunConfig) -> tuple[list[Example], list[Example]]:
+    if config.task is not None:
+        built = _build_task(config)
+        return list(built.train), list(built.queries)
+    assert config.data is not None
+    train = read_examples(config.data, config.shape, config.split, config.limit)
+    queries = read_examples(config.queries, config.shape) if config.queries else []
+    return train, queries

@@ -1,0 +1,142 @@
+"""Scores: what every method ends in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xxhash
+
+from wherefrom.errors import NonFiniteError, SettingError, WherefromError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIGN = "higher = pushed the model more towards this response"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One number for each query and training row.
+
+    Attributes:
+        values: float32, queries × training rows; higher = pushed the model more towards the query's
+            response.
+        query_ids: ids of the rows of `values`.
+        train_ids: ids of the columns of `values`.
+        method: the method as typed, with every setting that differs from its default.
+        settings: every setting of the method, defaults too, and what it measured of itself.
+        unit: what one unit of `values` is; `arbitrary` where only the order means anything.
+
+    Raises:
+        NonFiniteError: a value is NaN or Inf; the query and training row are named.
+    """
+
+    values: np.ndarray
+    query_ids: tuple[str, ...]
+    train_ids: tuple[str, ...]
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    unit: str = "arbitrary"
+
+    def __post_init__(self) -> None:
+        values = np.ascontiguousarray(self.values, dtype=np.float32)
+        object.__setattr__(self, "values", values)
+        if values.shape != (len(self.query_ids), len(self.train_ids)):
+            raise WherefromError(
+                f"scores of {self.method} have shape {values.shape} for {len(self.query_ids)} "
+                f"queries and {len(self.train_ids)} training rows."
+            )
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            query, row = bad[0]
+            raise NonFiniteError(
+                f"{self.method} gave {values[query, row]} for query {self.query_ids[query]!r} and "
+                f"training row {self.train_ids[row]!r} ({len(bad)} such values). Check that row and "
+                "the model's weights for NaN."
+            )
+
+    def top(self, k: int = 10, *, opponents: bool = False) -> TopK:
+        """The k training rows with the highest scores (or lowest, for opponents) of each query."""
+        k = min(k, len(self.train_ids))
+        order = ranking(-self.values if opponents else self.values, self.train_ids)[:, :k]
+        return TopK(
+            indices=order,
+            values=np.take_along_axis(self.values, order, axis=1),
+            query_ids=self.query_ids,
+            train_ids=self.train_ids,
+            method=self.method,
+        )
+
+    def for_query(self, query_id: str) -> np.ndarray:
+        """The scores of one query, one for each training row.
+
+        Raises:
+            SettingError: no query has that id.
+        """
+        if query_id not in self.query_ids:
+            raise SettingError(f"no query has id {query_id!r}; there are {len(self.query_ids)}.")
+        return np.asarray(self.values[self.query_ids.index(query_id)])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with queries as rows and training rows as columns, ids on both axes."""
+        import pandas as pd
+
+        return pd.DataFrame(
+            self.values,
+            index=pd.Index(self.query_ids, name="query"),
+            columns=pd.Index(self.train_ids, name="train"),
+        )
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The best training rows of each query, best first.
+
+    Attributes:
+        indices: int64, queries × k, positions in `train_ids`.
+        values: float32, queries × k, their scores; higher = pushed the model more towards the response.
+    """
+
+    indices: np.ndarray
+    values: np.ndarray
+    query_ids: tuple[str, ...]
+    train_ids: tuple[str, ...]
+    method: str
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One line for each query and rank: query, rank (from 1), train, score, method."""
+        import pandas as pd
+
+        queries, k = self.indices.shape
+        return pd.DataFrame(
+            {
+                "query": np.repeat(np.array(self.query_ids, dtype=object), k),
+                "rank": np.tile(np.arange(1, k + 1), queries),
+                "train": [self.train_ids[i] for i in self.indices.ravel()],
+                "score": self.values.ravel(),
+                "method": self.method,
+            }
+        )
+
+
+def ranking(values: np.ndarray, train_ids: tuple[str, ...]) -> np.ndarray:
+    """Positions of the training rows of each query, best score first.
+
+    Ties are broken by a digest of the row's id: not by its place in the file, so no ranking depends
+    on the order of the rows, and no class that happens to stand first is favoured.
+
+    Args:
+        values: queries × training rows.
+        train_ids: ids of the columns.
+
+    Returns:
+        int64, queries × training rows.
+    """
+    tiebreak = np.array(
+        [xxhash.xxh3_64_intdigest(i.encode("utf-8", "surrogatepass")) for i in train_ids],
+        dtype=np.uint64,
+    )
+    keys = np.broadcast_to(tiebreak, values.shape)
+    return np.asarray(np.lexsort((keys, -values), axis=-1))

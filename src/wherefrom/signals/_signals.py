@@ -1,0 +1,109 @@
+"""Signals: what one pass over the rows emits, who consumes it and who gives it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Need(StrEnum):
+    """What a method must be given; the planner merges the needs of all methods into few passes."""
+
+    TEXT = "text"
+    HIDDEN = "hidden states"
+    GRADIENT = "loss gradient"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One weight matrix or bias whose gradient is captured for every row.
+
+    Attributes:
+        name: the parameter's name in the model, without what PEFT puts around it.
+        shape: the parameter's shape.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of entries, p_b."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class SignalArray:
+    """One array of a store: its name and what one row of it looks like."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that one row takes."""
+        return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+POOLS = ("last_prompt", "mean_prompt", "mean_response", "mean_all")
+"""Where hidden states are read: the last prompt token, or the mean over a part of the row."""
+
+
+def gradient_name(block: str) -> str:
+    """Name of the array that holds a block's gradients."""
+    return f"gradient/{block}"
+
+
+def hidden_name(pool: str) -> str:
+    """Name of the array that holds hidden states, rows × layers × width."""
+    return f"hidden/{pool}"
+
+
+LOSS = "loss"
+TOKENS = "tokens"
+TOKEN_LOSS = "token_loss"  # noqa: S105
+
+
+class Sink(Protocol):
+    """Whoever consumes chunks of signals: a store, an accumulator, memory."""
+
+    def missing(self) -> Sequence[int]:
+        """Chunks of the batch plan that have not been put yet."""
+        ...
+
+    def put(self, chunk: int, arrays: dict[str, np.ndarray]) -> None:
+        """Takes one whole chunk: for each array its rows, in the order of the plan."""
+        ...
+
+
+class Source(Protocol):
+    """Whoever gives signals back, rows in the order of the data set."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the rows."""
+        ...
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Blocks whose gradients are there."""
+        ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the signals were made from."""
+        ...
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays that are there."""
+        ...
+
+    def read(self, name: str) -> np.ndarray:
+        """One array, rows × its shape."""
+        ...
