@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wherefrom.capture._targets import Coverage, Target, find_targets
 from wherefrom.data import TokenRow
 from wherefrom.errors import ModelError, NonFiniteError
+from wherefrom.models import IGNORED, accepts, counted_losses
 from wherefrom.signals import (
     LOSS,
     POOLS,
@@ -27,8 +26,6 @@ from wherefrom.signals import (
     gradient_name,
     hidden_name,
 )
-
-_IGNORED = -100
 
 
 @dataclass
@@ -82,13 +79,7 @@ class Pass:
         if Need.GRADIENT in needs:
             self.targets, self.coverage = find_targets(model, blocks)
         self._wanted = [p for p in model.parameters() if p.requires_grad]
-        base: Any = model
-        if hasattr(model, "get_base_model"):
-            base = base.get_base_model()
-        accepted = inspect.signature(base.forward).parameters
-        self._accepts_positions = "position_ids" in accepted
-        self._accepts_keep = "logits_to_keep" in accepted
-        if not self._accepts_positions and padding_side == "left":
+        if padding_side == "left" and not accepts(model, "position_ids"):
             raise ModelError("this architecture takes no position_ids; pad on the right.")
         self._gradients: dict[str, Tensor] = {}
 
@@ -191,39 +182,31 @@ class Pass:
         return emitted
 
     def _forward_backward(self, batch: Batch, rows: Sequence[TokenRow]) -> dict[str, np.ndarray]:
-        counted = batch.labels != _IGNORED
-        # logits at t predict token t + 1; only positions that predict something are turned into logits
-        keep = counted[:, 1:].any(0).nonzero().squeeze(1)
-        targets = batch.labels[:, 1:][:, keep]
-        options: dict[str, Any] = {"use_cache": False}
-        if self._accepts_positions:
+        options: dict[str, Any] = {}
+        if accepts(self.model, "position_ids"):
             options["position_ids"] = batch.positions
-        if self._accepts_keep:
-            options["logits_to_keep"] = keep
         if Need.HIDDEN in self.needs:
             options["output_hidden_states"] = True
-        gradients = bool(self.targets)
-        with torch.set_grad_enabled(gradients):
-            out = self.model(input_ids=batch.ids, attention_mask=batch.attention, **options)
-            logits = out.logits if self._accepts_keep else out.logits[:, keep]
-            if logits.dtype in (torch.bfloat16, torch.float16):
-                logits = logits.float()
-            losses = F.cross_entropy(
-                logits.transpose(1, 2), targets, reduction="none", ignore_index=_IGNORED
+        with torch.set_grad_enabled(bool(self.targets)):
+            found = counted_losses(
+                self.model,
+                batch.labels,
+                input_ids=batch.ids,
+                attention_mask=batch.attention,
+                **options,
             )
-            per_row = losses.sum(1)
-            if gradients:
-                count = counted.sum(1)
-                weighted = per_row / count if self.reduction == "mean" else per_row
+            per_row, count = found.losses.sum(1), found.counted.sum(1)
+            if self.targets:
                 self._gradients = {}
+                weighted = per_row / count if self.reduction == "mean" else per_row
                 torch.autograd.backward(weighted.sum())
         emitted = {
             LOSS: _array(per_row.detach()),
-            TOKENS: counted.sum(1).cpu().numpy().astype(np.int64),
-            TOKEN_LOSS: self._token_losses(losses.detach(), targets != _IGNORED, rows),
+            TOKENS: count.cpu().numpy().astype(np.int64),
+            TOKEN_LOSS: self._token_losses(found.losses.detach(), found.counted, rows),
         }
         if Need.HIDDEN in self.needs:
-            emitted |= _pooled(out.hidden_states, batch.pools)
+            emitted |= _pooled(found.outputs.hidden_states, batch.pools)
         return emitted
 
     @contextmanager
@@ -275,7 +258,7 @@ class Pass:
         ids = np.full(shape, self.pad_id, dtype=np.int64)
         attention = np.zeros(shape, dtype=np.int64)
         positions = np.zeros(shape, dtype=np.int64)
-        labels = np.full(shape, _IGNORED, dtype=np.int64)
+        labels = np.full(shape, IGNORED, dtype=np.int64)
         pools = np.zeros((len(rows), len(POOLS), length), dtype=np.float32)
         for index, row in enumerate(rows):
             n = len(row.ids)
@@ -283,7 +266,7 @@ class Pass:
             ids[index, at] = row.ids
             attention[index, at] = row.attention
             positions[index, at] = np.arange(n)
-            labels[index, at] = np.where(row.loss_mask, row.ids, _IGNORED)
+            labels[index, at] = np.where(row.loss_mask, row.ids, IGNORED)
             pools[index, :, at] = _pool_weights(row)
         self._rows = len(rows)
         device = next(self.model.parameters()).device

@@ -16,6 +16,7 @@ _DEMO = {
     "recipe": "sound-1",
     "also": ["paper-1"],
 }
+_TUNING = {"batch_size": 4, "learning_rate": 2e-3}
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 def demo(
     out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/demo"),
     model: o.Model = "builtin:smollm2-135m",
-    epochs: o.Epochs = 6,
+    epochs: o.Epochs = 10,
     form: o.Formatted = o.Format.table,
 ) -> None:
     """The main job on the embedded model: task → LoRA → pass → all methods → report.
@@ -38,7 +39,7 @@ def demo(
     from wherefrom.report import report_run
     from wherefrom.run import execute, make_config
 
-    config = make_config("the demo", **_DEMO, model=model, finetune={"epochs": epochs})
+    config = make_config("the demo", **_DEMO, model=model, finetune=_TUNING | {"epochs": epochs})
     done = execute(out, config)
     report = report_run(done.run)
     print_leaderboard(done.evaluation, ("recipe", "method"), form)

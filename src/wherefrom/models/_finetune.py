@@ -11,17 +11,16 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from torch.utils.data import Sampler
-from transformers import ProgressCallback, set_seed
+from transformers import PrinterCallback, ProgressCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from wherefrom.atomic import atomic_folder, mark_ours
 from wherefrom.data import TokenRow
 from wherefrom.errors import ModelError, NonFiniteError
 from wherefrom.models._load import load_model
+from wherefrom.models._loss import IGNORED, counted_losses
 from wherefrom.models._settings import FinetuneSettings
 from wherefrom.models._trajectory import TrajectoryRecorder
-
-_IGNORED = -100
 
 
 def finetune(
@@ -122,6 +121,23 @@ class _PlannedTrainer(SFTTrainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         return _PlannedOrder(self.plan)
 
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> torch.Tensor:
+        """The mean loss over the counted tokens of the step, as TRL's own.
+
+        TRL turns every hidden state into logits, counted or not; with short answers behind long prompts
+        on a CPU that was two fifths of a step.
+        """
+        assert not return_outputs, "nothing is evaluated during training"
+        found = counted_losses(model, **inputs)
+        tokens = found.counted.sum() if num_items_in_batch is None else num_items_in_batch
+        return found.losses.sum() / tokens
+
 
 class _Collator:
     """Pads rows on the right and turns loss masks into labels; tells the recorder what it saw."""
@@ -141,7 +157,7 @@ class _Collator:
         return {
             "input_ids": padded("input_ids", self.pad_id),
             "attention_mask": padded("attention_mask", 0),
-            "labels": padded("labels", _IGNORED),
+            "labels": padded("labels", IGNORED),
         }
 
 
@@ -157,7 +173,7 @@ def _trainer(
     columns = {
         "input_ids": [row.ids.tolist() for row in rows],
         "attention_mask": [row.attention.astype(int).tolist() for row in rows],
-        "labels": [np.where(row.loss_mask, row.ids, _IGNORED).tolist() for row in rows],
+        "labels": [np.where(row.loss_mask, row.ids, IGNORED).tolist() for row in rows],
         "row": list(range(len(rows))),
     }
     cuda = torch.cuda.is_available()
@@ -210,11 +226,8 @@ def _trainer(
     except ValueError as error:
         raise ModelError(f"the model cannot be fine-tuned: {error}") from None
     trainer.plan = plan
-    for unwanted in (ProgressCallback,):
-        trainer.remove_callback(unwanted)
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
+    for printing in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(printing)
     # the adapter's weights are trained in float32 whatever the base is kept in
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:
