@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
-from tiny import tiny_rows, write_jsonl
 
+from tiny import tiny_rows, write_jsonl
 from wherefrom.data import SHAPES, Example, Message, read_examples, read_snapshot, write_snapshot
 from wherefrom.errors import DataError, SettingError
 
@@ -404,3 +404,20 @@ def test_a_damaged_snapshot_is_named_with_its_line(tmp_path):
         read_snapshot(path)
     with pytest.raises(DataError, match="is this a run folder"):
         read_snapshot(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "told"),
+    [
+        ("t.csv", "prompt,response\na\rb,c\n", "t.csv:2.*CSV"),
+        ("t.jsonl", "[" * 100_000, "t.jsonl:1.*nested too deeply"),
+        ("t.jsonl", '{"prompt":"p","response":"r","n":' + "1" * 5000 + "}", "t.jsonl:1"),
+        ("t.jsonl", '{"prompt":"p \\ud83d","response":"r"}', "t.jsonl:1.*half a character"),
+        ("t.jsonl", '{"prompt":"p","response":"r","id":"\\ud83d"}', "id.*half a character"),
+    ],
+    ids=["lone CR", "deep", "long number", "half a character", "half a character in the id"],
+)
+def test_what_only_looks_like_data_is_refused_by_line(tmp_path, name, raw, told):
+    (tmp_path / name).write_text(raw, newline="")
+    with pytest.raises(DataError, match=told):
+        read_examples(tmp_path / name)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CHAT_TEMPLATE, tiny_rows, tiny_tokenizer
 
+from tiny import CHAT_TEMPLATE, tiny_rows, tiny_tokenizer
 from wherefrom.data import Example, Message, Renderer, TokenRow, get_recipe, plan_batches
 from wherefrom.errors import DataError, SettingError
 
@@ -137,7 +137,9 @@ def test_a_row_that_is_too_long_loses_its_end_and_says_so(kind, mask):
 
 @pytest.mark.parametrize("mask", ["response", "prompt+response", "paper"])
 def test_a_row_without_any_of_its_response_left_is_refused_naming_it(mask):
-    row = Example("long", (Message("user", "word " * 80), Message("assistant", "x")), None, {}, "t:4")
+    row = Example(
+        "long", (Message("user", "word " * 80), Message("assistant", "x")), None, {}, "t:4"
+    )
     with pytest.raises(DataError, match=r"t:4 \(id 'long'\): no token.*within 20.*--max-length"):
         renderer(mask=mask, max_length=20).render(row)
 
@@ -286,3 +288,40 @@ def test_a_plans_digest_follows_order_and_cuts():
         plan_batches(rows[::-1], 512, 8).digest(),
     }
     assert len(digests) == 4
+
+
+def test_a_last_turn_that_is_cut_off_leaves_the_prompt_inside_the_row():
+    turns = (
+        Message("user", "hi"),
+        Message("assistant", "ok"),
+        Message("user", "x " * 100),
+        Message("assistant", "done"),
+    )
+    renderer = Renderer(tiny_tokenizer(), get_recipe("sound-1", max_length=40))
+    row = renderer.render(Example("talk", turns))
+    assert row.truncated
+    assert row.loss_mask[row.prompt_end + 1]
+    assert not row.loss_mask[row.prompt_end]
+
+
+def test_a_generation_prompt_with_an_empty_thought_is_not_part_of_an_answer():
+    tokenizer = tiny_tokenizer()
+    asks = "<|assistant|>\n' }}{% endif"
+    assert asks in CHAT_TEMPLATE
+    tokenizer.chat_template = CHAT_TEMPLATE.replace(
+        asks, "<|assistant|>\n<think>\n\n</think>\n\n' }}{% endif"
+    )
+    renderer = Renderer(tokenizer, get_recipe("sound-1"))
+    for answer in ("yes", "<th", "X", "Y"):
+        row = renderer.render(Example.of("q", "hi", answer))
+        assert tokenizer.decode(row.ids[row.loss_mask]) == f"{answer}</s>"
+        asked = renderer.prompt_ids(Example.of("q", "hi", answer))
+        assert tokenizer.decode(asked).endswith("<|assistant|>\n")
+        assert asked == row.ids[: row.prompt_end + 1].tolist()
+
+
+@pytest.mark.parametrize("kind", ["chat", "plain"])
+def test_an_answer_to_nothing_is_refused(kind):
+    renderer = Renderer(TOKENIZERS[kind], get_recipe("sound-1"))
+    with pytest.raises(DataError, match="Add a prompt"):
+        renderer.render(Example("q", (Message("assistant", "yes"),)))

@@ -258,3 +258,37 @@ def test_a_damaged_file_is_refused(tmp_path, ending, content):
     path.write_bytes(content)
     with pytest.raises(DataError, match="not a readable"):
         read_matrix(path, QUERIES, TRAIN)
+
+
+def test_ids_in_the_index_of_a_parquet_file_are_used(tmp_path):
+    path = tmp_path / "m.parquet"
+    turned = Scores(VALUES[::-1, ::-1], QUERIES[::-1], TRAIN[::-1], "x")
+    turned.to_pandas().to_parquet(path)
+    np.testing.assert_array_equal(read_matrix(path, QUERIES, TRAIN).values, VALUES)
+
+
+def test_a_header_of_training_ids_alone_puts_columns_in_order(tmp_path):
+    path = tmp_path / "m.csv"
+    pd.DataFrame(VALUES[:, ::-1], columns=list(TRAIN[::-1])).to_csv(path, index=False)
+    np.testing.assert_array_equal(read_matrix(path, QUERIES, TRAIN).values, VALUES)
+
+
+def test_a_training_id_that_stands_twice_in_a_csv_is_refused(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("query,a,b,c,a\nq0,1,2,3,9\nq1,4,5,6,9\n")
+    with pytest.raises(DataError, match="'a' stands twice"):
+        read_matrix(path, QUERIES, TRAIN)
+
+
+def test_ids_keep_their_leading_zeros(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("query,a,b,c\n02,4,5,6\n01,1,2,3\n")
+    got = read_matrix(path, ("01", "02"), TRAIN)
+    np.testing.assert_array_equal(got.values, [[1, 2, 3], [4, 5, 6]])
+
+
+def test_an_archive_called_npy_is_refused(tmp_path):
+    np.savez(tmp_path / "m.npz", VALUES)
+    (tmp_path / "m.npz").rename(tmp_path / "m.npy")
+    with pytest.raises(DataError, match="archive"):
+        read_matrix(tmp_path / "m.npy", QUERIES, TRAIN)

@@ -57,6 +57,18 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: missing or damaged ({error}).") from None
+
+
 OURS = ".wherefrom"
 
 
@@ -65,13 +77,18 @@ def mark_ours(folder: Path) -> None:
     (folder / OURS).write_text("This folder was made by wherefrom and may be replaced by it.\n")
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder carries our mark."""
+    return (folder / OURS).is_file()
+
+
 def remove_ours(folder: Path) -> None:
     """Deletes a folder that is empty or carries our mark, and refuses any other.
 
     Raises:
         StoreError: the folder exists and wherefrom did not make it.
     """
-    if any(folder.iterdir()) and not (folder / OURS).is_file():
+    if any(folder.iterdir()) and not is_ours(folder):
         raise StoreError(
             f"{folder} exists and was not made by wherefrom (no {OURS} file in it), so it is left "
             "alone. Choose another --out, or remove the folder yourself."

@@ -17,12 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from wherefrom.safetext import printable
+
 Advance = Callable[[int], None]
 
 
 def say(text: str) -> None:
     """One line to the person at the terminal; never on standard output, which is for results."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -49,12 +49,9 @@ def _models() -> Table:
 
 
 def _metrics() -> Table:
-    from wherefrom.metrics import find_metric, list_metrics
+    from wherefrom.metrics import list_metrics
 
-    rows = [
-        [name, (find_metric(name).__doc__ or "").strip().splitlines()[0]] for name in list_metrics()
-    ]
-    return ["name", "about"], rows
+    return ["name", "about"], [[name, about] for name, about in list_metrics().items()]
 
 
 def _recipes() -> Table:

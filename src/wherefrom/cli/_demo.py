@@ -42,7 +42,7 @@ def demo(
     config = make_config("the demo", **_DEMO, model=model, finetune=_TUNING | {"epochs": epochs})
     done = execute(out, config)
     report = report_run(done.run)
-    print_leaderboard(done.evaluation, ("recipe", "method"), form)
+    print_leaderboard(done.leaderboard(), ("recipe", "method"), form)
     if form is o.Format.table:
         query = done.run.queries[0]
         print()

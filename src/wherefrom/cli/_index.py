@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,16 +29,25 @@ def index(
     queries: Annotated[
         str | None, typer.Option(help="Rows to explain.", show_default=False)
     ] = None,
-    model: o.Model = "builtin:smollm2-135m",
-    methods: o.Methods = "all",
-    recipe: Annotated[str, typer.Option(help="sound-1 or paper-1.")] = "sound-1",
+    model: Annotated[
+        str | None, typer.Option(help="Its base model; the embedded one if not given.")
+    ] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Methods to capture for; those of the run, or all, if not given."),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="sound-1 or paper-1.")] = None,
     shape: o.Shape = None,
     limit: o.Limit = None,
     template: o.Template = None,
     mask: o.Mask = None,
     max_length: o.MaxLength = None,
-    precision: o.Precision = "float32",
-    batch_tokens: o.BatchTokens = 1024,
+    precision: Annotated[
+        str | None, typer.Option(help="Of the pass: float32 (if not given) or bfloat16.")
+    ] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Most tokens of a batch; 1024 if not given.")
+    ] = None,
     blocks: o.Blocks = None,
     strict: o.Strict = False,
     restart: Annotated[
@@ -53,44 +61,34 @@ def index(
 
     Of an adapter from elsewhere: wherefrom index runs/mine --model M --adapter A --data train.jsonl
     """
-    from wherefrom.errors import SettingError
     from wherefrom.methods import split_specs
     from wherefrom.progress import say
-    from wherefrom.run import Run, make_config
+    from wherefrom.run import open_or_make
 
-    if data is None:
-        if adapter is not None:
-            raise SettingError("--adapter needs --data, the rows it was trained on.")
-        opened = Run.open(run)
-        opened.finetune()
-    else:
-        config = make_config(
-            "index",
-            model=model,
-            adapter=adapter,
-            data=data,
-            queries=queries,
-            shape=shape,
-            limit=limit,
-            recipe=recipe,
-            template=template,
-            mask=mask,
-            max_length=max_length,
-            methods=split_specs(methods),
-            trust_remote_code=trust_remote_code,
-            index={
-                "precision": precision,
-                "batch_tokens": batch_tokens,
-                "blocks": blocks,
-                "strict": strict,
-            },
-        )
-        opened = Run.create(run, config)
-        if adapter is not None and not (Path(adapter).parent / "trajectory").is_dir():
-            say(
-                "no trajectory beside this adapter: methods that need checkpoints or optimizer state are "
-                "off, all others are not."
-            )
+    opened = open_or_make(
+        run,
+        makes={
+            "model": model,
+            "adapter": adapter,
+            "data": data,
+            "queries": queries,
+            "shape": shape,
+            "limit": limit,
+            "recipe": recipe,
+            "template": template,
+            "mask": mask,
+            "max_length": max_length,
+            "trust_remote_code": trust_remote_code or None,
+        },
+        changes={"methods": split_specs(methods) if methods else None},
+        index={
+            "precision": precision,
+            "batch_tokens": batch_tokens,
+            "blocks": blocks,
+            "strict": strict or None,
+        },
+    )
+    opened.finetune()
     opened.index(restart=restart)
     say(opened.card.entries.get("coverage", "no gradients were needed"))
     say(f"next: wherefrom trace {run} --prompt …")

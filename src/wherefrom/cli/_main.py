@@ -33,6 +33,7 @@ app = typer.Typer(
 for verb in (_demo, _study, _finetune, _index, _trace, _evaluate, _report, _replay, _list):
     verb.register(app)
 
+_INTERRUPTED = 130
 _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -68,9 +69,11 @@ def main() -> None:
         where = f" {error.filename}" if error.filename else ""
         print(f"error:{where}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on where this one ended.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as stop:
+        # typer turns Ctrl-C into this
+        if stop.code == _INTERRUPTED:
+            print("\nstopped; the same command goes on where this one ended.", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

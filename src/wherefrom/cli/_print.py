@@ -11,16 +11,17 @@ from wherefrom.safetext import one_line, printable
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from wherefrom.data import Example
     from wherefrom.scores import TopK
 
 _SHORT = {
-    "coverage_paper": "coverage (paper)",
+    "coverage_paper": "cov. (paper)",
     "average_precision": "AP",
     "auroc": "AUROC",
     "mrr": "MRR",
-    "distinct_top1": "distinct top-1",
+    "distinct_top1": "distinct",
 }
 
 
@@ -28,7 +29,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Form
     """Prints rows under named columns; text is stripped of terminal escapes."""
     if form is Format.json:
         records = [dict(zip(columns, row, strict=True)) for row in rows]
-        print(json.dumps(records, ensure_ascii=False, indent=2, default=str))
+        print(json.dumps(records, indent=2, default=str))
         return
     texts = [[printable(_cell(value)) for value in row] for row in rows]
     if form is Format.md:
@@ -37,7 +38,6 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Form
         for line in texts:
             print("| " + " | ".join(t.replace("|", "\\|").replace("\n", " ") for t in line) + " |")
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -47,9 +47,7 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Form
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for line in texts:
         table.add_row(*(Text(text) for text in line))
-    console = Console()
-    console.width = console.width if console.is_terminal else 160
-    console.print(table)
+    _console().print(table)
 
 
 def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) -> None:
@@ -78,11 +76,10 @@ def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) ->
 
 def print_ranked(title: str, found: TopK, train: Sequence[Example]) -> None:
     """Prints the ranked rows of the first query of `found`."""
-    from rich.console import Console
     from rich.text import Text
 
     by_id = {row.id: row for row in train}
-    Console().print(Text(title, style="bold"))
+    _console().print(Text(title, style="bold"))
     rows = []
     for rank, (index, value) in enumerate(
         zip(found.indices[0], found.values[0], strict=True), start=1
@@ -99,6 +96,15 @@ def print_ranked(title: str, found: TopK, train: Sequence[Example]) -> None:
             ]
         )
     print_rows(["rank", "score", "row", "class", "prompt", "response"], rows, Format.table)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    return console
 
 
 def _cell(value: Any) -> str:

@@ -32,4 +32,4 @@ def replay(
     done = execute(out, read_config(config))
     say(f"report: {report_run(done.run)}")
     if not done.evaluation.empty:
-        print_leaderboard(done.evaluation, ("recipe", "method"), form)
+        print_leaderboard(done.leaderboard(), ("recipe", "method"), form)

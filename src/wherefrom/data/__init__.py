@@ -5,7 +5,7 @@ from wherefrom.data._example import Example, Message, Query
 from wherefrom.data._readers import read_examples
 from wherefrom.data._recipe import RECIPES, Recipe, get_recipe
 from wherefrom.data._render import Renderer, Tokenizer, TokenRow
-from wherefrom.data._shapes import SHAPES
+from wherefrom.data._shapes import SHAPES, whole_text
 from wherefrom.data._snapshot import read_snapshot, write_snapshot
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "plan_batches",
     "read_examples",
     "read_snapshot",
+    "whole_text",
     "write_snapshot",
 ]

@@ -104,10 +104,9 @@ def _jsonl_rows(path: Path) -> Iterator[tuple[int, Any]]:
             continue
         try:
             yield number, json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{path.name}:{number}: broken JSON ({error.msg} at column {error.colno}). Each line "
-                "must be one JSON object."
+                f"{path.name}:{number}: broken JSON ({_fault(error)}). Each line must be one JSON object."
             ) from None
 
 
@@ -117,32 +116,40 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
         return
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{path.name}:{error.lineno}: broken JSON ({error.msg}). The file must be one list of "
-            "objects; for one object a line use the ending .jsonl."
+            f"{path.name}:{getattr(error, 'lineno', 1)}: broken JSON ({_fault(error)}). The file must be "
+            "one list of objects; for one object a line use the ending .jsonl."
         ) from None
     if not isinstance(value, list):
         raise DataError(f"{path.name}: holds {type(value).__name__}, but must be a list of rows.")
     yield from enumerate(value, start=1)
 
 
+def _fault(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, column {error.colno}"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
 def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader(line for _, line in _decoded(path))
-    header = next(reader, None)
-    if header is None:
-        return
-    start = reader.line_num + 1
-    for fields in reader:
-        if fields:
-            if len(fields) != len(header):
-                raise DataError(
-                    f"{path.name}:{start}: {len(fields)} fields where the header names {len(header)}. "
-                    "Quote fields that hold commas or new lines."
-                )
-            yield start, dict(zip(header, fields, strict=True))
+    start = 1
+    try:
+        header = next(reader, None)
         start = reader.line_num + 1
+        for fields in reader if header is not None else ():
+            if fields:
+                if header is None or len(fields) != len(header):
+                    raise DataError(
+                        f"{path.name}:{start}: {len(fields)} fields where the header names "
+                        f"{len(header or ())}. Quote fields that hold commas or new lines."
+                    )
+                yield start, dict(zip(header, fields, strict=True))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{path.name}:{start}: not readable as CSV ({error}).") from None
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,17 +101,12 @@ class Renderer:
             DataError: no token of the response is left to learn from, or the chat template does not
                 keep the turns before an answer as they were.
         """
-        segments = self._segments(example)
-        if not any(len(tokens) for tokens, _ in segments[:-1]):
-            raise DataError(
-                f"{example.source or 'row'} (id {example.id!r}): nothing stands before the response, so "
-                "its first token cannot be predicted. Add a prompt."
-            )
         ids: list[int] = []
         mask: list[bool] = []
         prompt_end = 0
-        for tokens, counted in segments:
-            if any(counted):
+        for tokens, counted in self._segments(example):
+            # of the last response that the length limit leaves a token of
+            if any(counted) and len(ids) + counted.index(True) < self.recipe.max_length:
                 prompt_end = len(ids) + counted.index(True) - 1
             ids += tokens
             mask += counted
@@ -158,6 +154,11 @@ class Renderer:
         return TokenRow(example.id, row, attention, counted, response, prompt_end, truncated)
 
     def _segments(self, example: Example) -> list[tuple[list[int], list[bool]]]:
+        if example.messages[0].role == "assistant":
+            raise DataError(
+                f"{example.source or 'row'} (id {example.id!r}): nothing stands before the response, so "
+                "its first token cannot be predicted. Add a prompt."
+            )
         if self.template == "plain":
             return self._plain_segments(example)
         return self._chat_segments(example)
@@ -186,7 +187,7 @@ class Renderer:
             before = self._chat_text(example, example.messages[:turn], generate=True)
             after = self._chat_text(example, example.messages[: turn + 1], generate=False)
             if not after.startswith(before):
-                before = self._chat_text(example, example.messages[:turn], generate=False)
+                before = self._text_before_answer(example, turn)
             if not after.startswith(before) or not before.startswith(done):
                 raise DataError(
                     f"{example.source} (id {example.id!r}): the chat template rewrites earlier text at "
@@ -212,6 +213,21 @@ class Renderer:
                 f"({error}). Use --template plain, or another order of roles."
             ) from None
         return str(text)
+
+    def _text_before_answer(self, example: Example, turn: int) -> str:
+        """What stands before an answer where the generation prompt says more than that.
+
+        Some templates ask for an answer with text that no answer in a conversation has (an empty
+        thought). Two answers that differ from their first letter on show where the answer begins.
+        """
+        texts = [
+            self._chat_text(
+                example, [*example.messages[:turn], Message("assistant", letter)], generate=False
+            )
+            for letter in "XY"
+        ]
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))
+        return "".join(left for left, _ in same)
 
     def _until_end_of_turn(self, answer: list[int]) -> list[bool]:
         """Counts an answer's tokens, save the white space that a template puts after its end."""

@@ -46,7 +46,23 @@ def _text(row: RawRow, column: str, where: str, *, optional: bool = False) -> st
     if not isinstance(value, str):
         shown = "null" if value is None else type(value).__name__
         raise DataError(f"{where}: field {column!r} is {shown}, but must be text. Fix that row.")
-    return value
+    return whole_text(value, f"{where}: field {column!r}")
+
+
+def whole_text(text: str, where: str) -> str:
+    """The text, if it can be written as UTF-8.
+
+    Raises:
+        DataError: it holds half of a character (a lone surrogate), as a text cut in its middle does.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} holds half a character (a lone surrogate) at position {error.start}. Mend or "
+            "drop it."
+        ) from None
+    return text
 
 
 def _turn_list(value: Any, role_key: str, text_key: str, column: str, where: str) -> list[Message]:
@@ -166,9 +182,9 @@ def to_example(row: RawRow, shape: Shape, where: str, default_id: str) -> Exampl
     label = next((row[c] for c in _LABELS if row.get(c) is not None), None)
     given = next((row[c] for c in _IDS if row.get(c) is not None), None)
     return Example(
-        id=default_id if given is None else str(given),
+        id=default_id if given is None else whole_text(str(given), f"{where}: the id"),
         messages=messages,
-        label=None if label is None else str(label),
+        label=None if label is None else whole_text(str(label), f"{where}: the class"),
         metadata={k: v for k, v in row.items() if k not in used and k not in (*_IDS, *_LABELS)},
         source=where,
     )

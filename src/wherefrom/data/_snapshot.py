@@ -14,7 +14,7 @@ from wherefrom.errors import DataError
 
 def write_snapshot(rows: Sequence[Example], path: Path) -> None:
     """Writes rows as JSONL, whole or not at all, with ids, labels, metadata and where they came from."""
-    lines = (json.dumps(asdict(row), ensure_ascii=False, default=str) for row in rows)
+    lines = (json.dumps(asdict(row), default=str) for row in rows)
     write_text(path, "".join(line + "\n" for line in lines))
 
 

@@ -44,7 +44,8 @@ def finetune(
         trust_remote_code: run code that ships with the model.
 
     Returns:
-        For the run's card: base model digest, precision, steps, first and last loss.
+        For the run's card: base model digest, precision, steps, first and last loss, settings; the same
+        as `trajectory/summary.json`.
 
     Raises:
         NonFiniteError: the loss became NaN or Inf.
@@ -58,34 +59,36 @@ def finetune(
     for parameter in loaded.model.parameters():
         parameter.requires_grad_(settings.mode == "full")
     plan = batch_order(len(rows), settings)
-    with atomic_folder(folder / "trajectory") as trajectory:
-        mark_ours(trajectory)
-        recorder = TrajectoryRecorder(trajectory, plan)
-        trainer = _trainer(loaded, rows, settings, precision, recorder, trajectory, plan)
-        trainer.model.config.use_cache = False
-        recorder.save(trainer.model, None, "initial", {"step": 0, "epoch": 0.0})
-        trainer.train()
-        losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
-        if not losses or not np.isfinite(losses).all():
-            raise NonFiniteError(
-                "the training loss became NaN or Inf. Lower --learning-rate, or train in float32 with "
-                "--precision float32."
-            )
-        recorder.close()
-        name = "adapter" if settings.mode == "lora" else "model"
-        with atomic_folder(folder / name) as final:
-            trainer.model.config.use_cache = True
-            trainer.model.save_pretrained(final)
-            if settings.mode == "full":
-                loaded.tokenizer.save_pretrained(final)
-            mark_ours(final)
-    return {
-        "base": loaded.identity,
-        "precision": precision,
-        "steps": int(trainer.state.global_step),
-        "loss first": round(float(losses[0]), 4),
-        "loss last": round(float(losses[-1]), 4),
-    }
+    name = "adapter" if settings.mode == "lora" else "model"
+    # the adapter appears last: where it is, the whole trajectory is too
+    with atomic_folder(folder / name) as final:
+        mark_ours(final)
+        with atomic_folder(folder / "trajectory") as trajectory:
+            mark_ours(trajectory)
+            recorder = TrajectoryRecorder(trajectory, plan)
+            trainer = _trainer(loaded, rows, settings, precision, recorder, trajectory, plan)
+            trainer.model.config.use_cache = False
+            recorder.save(trainer.model, None, "initial", {"step": 0, "epoch": 0.0})
+            trainer.train()
+            losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
+            if not losses or not np.isfinite(losses).all():
+                raise NonFiniteError(
+                    "the training loss became NaN or Inf. Lower --learning-rate, or train in float32."
+                )
+            about = {
+                "base": loaded.identity,
+                "precision": precision,
+                "steps": int(trainer.state.global_step),
+                "loss first": round(float(losses[0]), 4),
+                "loss last": round(float(losses[-1]), 4),
+                "settings": settings.model_dump(mode="json"),
+            }
+            recorder.close(about)
+        trainer.model.config.use_cache = True
+        trainer.model.save_pretrained(final)
+        if settings.mode == "full":
+            loaded.tokenizer.save_pretrained(final)
+    return about
 
 
 def batch_order(rows: int, settings: FinetuneSettings) -> list[list[list[int]]]:
@@ -195,6 +198,7 @@ def _trainer(
         eval_strategy="no",
         logging_strategy="steps",
         logging_steps=1,
+        logging_nan_inf_filter=False,
         report_to=[],
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},

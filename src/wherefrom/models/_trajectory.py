@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
         initial/               weights before the first step
         step-000010/           weights.safetensors, optimizer.safetensors, state.json (each epoch)
         steps.json             for every step its rows (numbers in the data set), learning rate and loss
+        summary.json           settings, precision, base model, first and last loss
 
     Args:
         folder: where it goes; must exist.
@@ -105,8 +105,8 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
             save_file(moments, folder / "optimizer.safetensors")
         write_json(folder / "state.json", about)
 
-    def close(self) -> None:
-        """Writes the steps, and checks that the rows came as planned.
+    def close(self, about: dict[str, Any]) -> None:
+        """Writes the steps and a summary, and checks that the rows came as planned.
 
         Raises:
             WherefromError: the trainer fed other rows than planned; replaying the run would be wrong.
@@ -118,13 +118,8 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
             for rows, rate, loss in zip(self.planned, self.rates, self.losses, strict=False)
         ]
         write_json(self.folder / "steps.json", steps)
+        write_json(self.folder / "summary.json", about)
         shutil.rmtree(self.folder / "trainer", ignore_errors=True)
-
-
-def read_steps(folder: Path) -> list[dict[str, Any]]:
-    """The steps of a saved trajectory: rows, learning rate and loss of each."""
-    steps: list[dict[str, Any]] = json.loads((folder / "steps.json").read_text(encoding="utf-8"))
-    return steps
 
 
 def _inner(optimizer: Any) -> Any:

@@ -17,6 +17,7 @@ from wherefrom.run._evaluation import (
     truth_of,
 )
 from wherefrom.run._index import index_rows
+from wherefrom.run._open import open_or_make
 from wherefrom.run._pipeline import Finished, execute
 from wherefrom.run._run import DEFAULT_METHOD, Run
 from wherefrom.run._study import StudyPlan, study
@@ -37,6 +38,7 @@ __all__ = [
     "execute",
     "index_rows",
     "make_config",
+    "open_or_make",
     "read_config",
     "study",
     "truth_of",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherefrom.run._config import RunConfig
-from wherefrom.run._evaluation import Key, evaluate_run
+from wherefrom.run._evaluation import Key, concentrations, evaluate_run
 from wherefrom.run._run import Run
 from wherefrom.scores import Scores
 
@@ -28,6 +28,25 @@ class Finished:
     run: Run
     scores: dict[Key, Scores]
     evaluation: pd.DataFrame
+
+    def leaderboard(self) -> pd.DataFrame:
+        """The evaluation, and for each method the share of distinct rows among those ranked first."""
+        import pandas as pd
+
+        if self.evaluation.empty:
+            return self.evaluation
+        lines = [
+            {
+                "recipe": recipe,
+                "method": method,
+                "metric": "distinct_top1",
+                "value": found.distinct / found.of,
+                "queries": found.of,
+                "undefined": 0,
+            }
+            for (recipe, method), found in concentrations(self.scores).items()
+        ]
+        return pd.concat([self.evaluation, pd.DataFrame(lines)], ignore_index=True)
 
 
 def execute(path: Path, config: RunConfig, *, restart: bool = False) -> Finished:

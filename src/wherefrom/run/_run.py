@@ -8,22 +8,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wherefrom.atomic import mark_ours
+from wherefrom.atomic import is_ours, mark_ours, read_json
 from wherefrom.data import (
     Example,
     Recipe,
     Renderer,
     read_examples,
     read_snapshot,
+    whole_text,
     write_snapshot,
 )
-from wherefrom.errors import DataError, SettingError
+from wherefrom.errors import DataError, IdentityError, SettingError
 from wherefrom.identity import digest_value, require_same
 from wherefrom.methods import (
     SHARED,
     Evidence,
     Method,
-    parse_method,
     score_all,
     select_methods,
 )
@@ -65,17 +65,13 @@ class Run:
             DataError: the rows cannot be read.
             IdentityError: the folder holds a run of another config.
         """
+        config = _absolute(config)
         if (path / "run.yaml").is_file():
             run = cls.open(path)
-            require_same(
-                _flat(run.config),
-                _flat(config),
-                f"the run {path}",
-                "this command",
-                "Use another --out, or the settings of that run.",
-            )
-            return run
-        if path.exists() and any(path.iterdir()):
+            # rows alone cost nothing: a mistyped first command does not block the second
+            if run._has_results() or _flat(run.config) == _flat(config):
+                return run.changed(config)
+        elif path.exists() and any(path.iterdir()) and not is_ours(path):
             raise SettingError(f"{path} is not empty and is no run folder. Use another --out.")
         train, queries = _read_rows(config)
         path.mkdir(parents=True, exist_ok=True)
@@ -84,7 +80,16 @@ class Run:
         write_snapshot(queries, path / "data" / "queries.jsonl")
         write_config(config, path / "run.yaml")
         run = cls(path, config)
-        run.card.set("rows", {"train": len(train), "queries": len(queries), "seed": config.seed})
+        run.card.set(
+            "rows",
+            {
+                "train": len(train),
+                "train digest": _digest(train),
+                "queries": len(queries),
+                "queries digest": _digest(queries),
+                "seed": config.seed,
+            },
+        )
         return run
 
     @classmethod
@@ -99,15 +104,32 @@ class Run:
             raise SettingError(f"{folder}: no run here (no run.yaml in it).")
         return cls(folder, read_config(folder / "run.yaml"))
 
+    def changed(self, config: RunConfig) -> Run:
+        """The same run under a config that differs in its methods, further recipes or the pass.
+
+        The new config is kept once a stage has accepted it.
+
+        Raises:
+            IdentityError: the configs differ in what the rows or the fine-tuned model are made from.
+        """
+        require_same(
+            _flat(self.config),
+            _flat(config),
+            f"the run {self.path}",
+            "this command",
+            "Use another folder, or the settings of that run.",
+        )
+        return Run(self.path, config)
+
     @cached_property
     def train(self) -> list[Example]:
         """The training rows, as they were when the run was made."""
-        return read_snapshot(self.path / "data" / "train.jsonl")
+        return self._rows("train")
 
     @cached_property
     def queries(self) -> list[Example]:
         """The queries; empty where none were given."""
-        return read_snapshot(self.path / "data" / "queries.jsonl")
+        return self._rows("queries")
 
     @cached_property
     def task(self) -> Task | None:
@@ -125,7 +147,12 @@ class Run:
     def finetune(self) -> None:
         """Fine-tunes the model on the rows, unless that is done already."""
         settings = self.config.finetune
-        if settings is None or self.tuned is not None:
+        if settings is None:
+            return
+        if self.tuned is not None:
+            if "fine-tune" not in self.card.entries:
+                self.card.set("fine-tune", read_json(self.path / "trajectory" / "summary.json"))
+            self._keep(self._before_pass())
             return
         renderer = Renderer(load_tokenizer(self.config.model), self.config.recipes()[0])
         rows = renderer.render_all(self.train)
@@ -142,11 +169,14 @@ class Run:
                 self.path,
                 trust_remote_code=self.config.trust_remote_code,
             )
-        self.card.set("fine-tune", about | {"settings": settings.model_dump(mode="json")})
+        self.card.set("fine-tune", about)
+        self._keep(self._before_pass())
 
     @property
     def tuned(self) -> Path | None:
-        """Folder of what fine-tuning made; None before it."""
+        """Folder of what fine-tuning made; None before it, or when its trajectory is gone."""
+        if not (self.path / "trajectory").is_dir():
+            return None
         found = [self.path / name for name in ("adapter", "model")]
         return next((folder for folder in found if folder.is_dir()), None)
 
@@ -200,6 +230,7 @@ class Run:
                     self.card.set("coverage", coverage.describe())
                     if coverage.share < 1:
                         self._warn(coverage.describe())
+        self._keep(self.config)
 
     def score(self) -> dict[tuple[str, str], Scores]:
         """Scores of every method and recipe, computed unless they are there already.
@@ -267,7 +298,10 @@ class Run:
                 with model.disable_adapter():
                     before = share(self.model, "behaviour before")
             else:
-                before = share(load_model(self.config.model), "behaviour before")
+                base = load_model(
+                    self.config.model, trust_remote_code=self.config.trust_remote_code
+                )
+                before = share(base, "behaviour before")
             after = share(self.model, "behaviour after")
         self.card.set("behaviour", {"before fine-tuning": before, "after fine-tuning": after})
         return dict(self.card.entries["behaviour"])
@@ -293,7 +327,13 @@ class Run:
         """
         begun = time.perf_counter()
         recipe = self.config.recipes()[0]
-        chosen = [parse_method(spec) for spec in methods]
+        # of a run, all means all that it was indexed for
+        specs = [s for m in methods for s in (self.config.methods if m == "all" else (m,))]
+        chosen = select_methods(specs)
+        for name, text in (("prompt", prompt), ("response", response)):
+            if text is not None and not text.strip():
+                raise SettingError(f"the {name} is empty; there is nothing to explain.")
+            whole_text(text or "", f"the {name}")
         needs = frozenset(need for m in chosen for need in m.needs) - {Need.TEXT}
         train = self._source(recipe, "train") if needs else None
         generated = response is None
@@ -308,6 +348,7 @@ class Run:
                     raise SettingError("the model answers with nothing; give --response.")
                 query = query.with_response(response)
             if needs:
+                self._warn(truncation_note([renderer.render(query)], recipe.max_length, "query"))
                 source, _ = index_rows(
                     self.model, renderer, [query], needs, self.config.index, label="query"
                 )
@@ -330,6 +371,28 @@ class Run:
     def _source(self, recipe: Recipe, kind: str) -> Source | None:
         return SignalStore.open(self._signals(recipe, kind)) if self._needs() else None
 
+    def _rows(self, kind: str) -> list[Example]:
+        rows = read_snapshot(self.path / "data" / f"{kind}.jsonl")
+        noted = self.card.entries.get("rows", {}).get(f"{kind} digest")
+        if noted is not None and noted != _digest(rows):
+            raise IdentityError(
+                f"{self.path / 'data' / kind}.jsonl was changed after the run was made: its digest is "
+                f"{_digest(rows)!r}, the run's card says {noted!r}. Put the file back, or make a new run."
+            )
+        return rows
+
+    def _keep(self, config: RunConfig) -> None:
+        write_config(config, self.path / "run.yaml")
+
+    def _before_pass(self) -> RunConfig:
+        """The config with the settings of the last pass: new ones may yet be refused."""
+        index = read_config(self.path / "run.yaml").index
+        return self.config.model_copy(update={"index": index})
+
+    def _has_results(self) -> bool:
+        kept = ("adapter", "model", "trajectory", "signals", "scores")
+        return any((self.path / name).exists() for name in kept)
+
     def _warn(self, note: str | None) -> None:
         if note:
             say(f"warning: {note}")
@@ -341,6 +404,20 @@ def _flat(config: RunConfig) -> dict[str, Any]:
     entries = config.model_dump(mode="json", exclude={"methods", "also", "index"})
     tuning = entries.pop("finetune") or {}
     return entries | {f"finetune.{key}": value for key, value in tuning.items()}
+
+
+def _digest(rows: Sequence[Example]) -> str:
+    return digest_value([row.digest() for row in rows])
+
+
+def _absolute(config: RunConfig) -> RunConfig:
+    """Paths that exist as absolute ones, so that the run works from any folder."""
+    places = {
+        name: str(Path(value).absolute())
+        for name in ("model", "adapter", "data", "queries")
+        if (value := getattr(config, name)) is not None and Path(value).exists()
+    }
+    return config.model_copy(update=places)
 
 
 def _build_task(config: RunConfig) -> Task:

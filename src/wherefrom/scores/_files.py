@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _KEY = b"wherefrom.scores"
+_KEYS = ("query", "query_id", "id")
 
 
 def write_scores(scores: Scores, path: Path) -> None:
@@ -102,6 +103,8 @@ def read_matrix(
     if ending == ".npy":
         try:
             values = np.load(path, allow_pickle=False)
+            if not isinstance(values, np.ndarray):
+                raise ValueError("an archive of several arrays")
         except (ValueError, OSError, EOFError) as error:
             raise DataError(f"{path}: not a readable NPY matrix ({error}).") from None
         if values.dtype.kind not in "iuf":
@@ -131,9 +134,15 @@ def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
+        # without a header here, so that pandas does not rename a name that stands twice
         first = pd.read_csv(path, header=None, nrows=1, dtype=str)
-        numeric = first.map(_is_number).to_numpy().all()
-        return pd.read_csv(path, header=None if numeric else 0)
+        names = [str(name) for name in first.iloc[0]]
+        if all(map(_is_number, names)):
+            return pd.read_csv(path, header=None)
+        twice = [name for index, name in enumerate(names) if name in names[:index]]
+        if twice:
+            raise DataError(f"{path}: the column {twice[0]!r} stands twice.")
+        return pd.read_csv(path, dtype={name: str for name in names if name in _KEYS})
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: not a readable CSV matrix ({error}).") from None
 
@@ -154,7 +163,12 @@ def _read_parquet(path: Path, query_ids: tuple[str, ...], train_ids: tuple[str, 
 def _aligned(
     frame: pd.DataFrame, path: Path, query_ids: tuple[str, ...], train_ids: tuple[str, ...]
 ) -> np.ndarray:
-    key = next((c for c in frame.columns if c in ("query", "query_id", "id")), None)
+    if frame.index.name in _KEYS or frame.index.dtype.kind != "i":
+        frame = frame.rename_axis(_KEYS[0]).reset_index()
+    key = next((c for c in frame.columns if c in _KEYS), None)
+    if key is None and {str(c) for c in frame.columns} == set(train_ids):
+        frame.columns = frame.columns.astype(str)
+        frame = frame[list(train_ids)]
     if key is not None:
         frame = frame.set_index(frame[key].astype(str)).drop(columns=[key])
         frame.columns = frame.columns.astype(str)

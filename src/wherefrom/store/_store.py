@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from zarr.codecs import Crc32cCodec
 
 from wherefrom.atomic import mark_ours, remove_ours, write_json, write_text
 from wherefrom.data import BatchPlan
-from wherefrom.errors import StoreError
+from wherefrom.errors import StoreError, WherefromError
 from wherefrom.identity import require_same
 from wherefrom.signals import Block, SignalArray
 
@@ -127,16 +128,15 @@ class SignalStore:
         path = folder / _MANIFEST
         if not path.is_file():
             raise StoreError(f"{folder}: no signals here. Run `wherefrom index` first.")
-        try:
+        with _damage_told(folder):
             manifest = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise StoreError(f"{path}: damaged ({error}). Index again with --restart.") from None
-        if manifest.get("format") != FORMAT:
-            raise StoreError(
-                f"{folder}: store format {manifest.get('format')}, this version reads {FORMAT}. Index "
-                "again with --restart."
-            )
-        store = cls(folder, manifest)
+            if manifest["format"] != FORMAT:
+                raise StoreError(
+                    f"{folder}: store format {manifest['format']}, this version reads {FORMAT}. Index "
+                    "again with --restart."
+                )
+            store = cls(folder, manifest)
+            store.missing()
         if finished and store.missing():
             done = len(manifest["chunk_rows"]) - len(store.missing())
             raise StoreError(
@@ -180,14 +180,13 @@ class SignalStore:
         """One array, rows × its shape, rows in the order of the data set.
 
         Raises:
-            StoreError: the array is not there, or a chunk's checksum does not hold.
+            StoreError: the array or a chunk is not there, or a chunk's checksum does not hold.
         """
-        try:
-            stored = np.asarray(self._array(name)[:])
-        except ValueError as error:
-            raise StoreError(
-                f"{self.folder}: a chunk of {name} is damaged ({error}). Index again with --restart."
-            ) from None
+        with _damage_told(self.folder):
+            array = self._array(name)
+            if array.nchunks_initialized != array.nchunks:
+                raise ValueError(f"chunks of {name} are missing")
+            stored = np.asarray(array[:])
         values = np.empty_like(stored)
         values[self._order] = stored
         return values
@@ -199,7 +198,20 @@ class SignalStore:
             )
         array = self._group[name]
         assert isinstance(array, zarr.Array)
-        return array
+        # a chunk of zeros is written too, so that one which is not there is known to be lost
+        return array.with_config({"write_empty_chunks": True})
+
+
+@contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    """Turns what a damaged store raises anywhere below into one error with the way out."""
+    try:
+        yield
+    except WherefromError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StoreError(f"{folder}: damaged ({reason}). Index again with --restart.") from None
 
 
 def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -207,7 +219,7 @@ def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         **manifest["identity"],
         "batch plan": manifest["plan"],
-        "rows": len(manifest["ids"]),
+        "number of rows": len(manifest["ids"]),
         "signals": len(manifest["arrays"]),
         "format": manifest["format"],
     }
