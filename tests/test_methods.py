@@ -5,7 +5,8 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
-from tiny import tiny_rows
+from tiny import Plugin, tiny_rows
+from wherefrom import registry
 from wherefrom.curvature import GramBlock
 from wherefrom.data import get_recipe
 from wherefrom.errors import IdentityError, SettingError
@@ -300,14 +301,11 @@ def test_specs_are_read_back_and_mistakes_list_what_there_is():
         select_methods([])
 
 
-def test_a_method_of_another_package_is_found(monkeypatch):
-    import wherefrom.methods._method as registry
-
-    class Entry:
-        name = "theirs"
-
-        def load(self):
-            return registry._METHODS["random"]
-
-    monkeypatch.setattr(registry, "entry_points", lambda group: [Entry()])
-    assert "theirs" in registered()
+def test_methods_of_other_packages_are_found_and_broken_ones_named(monkeypatch):
+    random = registered()["random"]
+    plugins = [Plugin("theirs", random), Plugin("broken", ImportError("no torchx"))]
+    monkeypatch.setattr(registry, "entry_points", lambda group: plugins)
+    assert registered()["theirs"] is random
+    assert "broken" not in registered()
+    with pytest.raises(SettingError, match=r"elsewhere:thing.*no torchx"):
+        parse_method("broken")

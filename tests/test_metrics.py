@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from tiny import Plugin
+from wherefrom import registry
 from wherefrom.errors import IdentityError, SettingError
 from wherefrom.metrics import Truth, find_metric, list_metrics, metric, metric_at, per_query
-from wherefrom.metrics import _metric as registry
+from wherefrom.metrics import _metric as metrics
 from wherefrom.scores import Scores
 
 NAMES = [
@@ -220,8 +222,8 @@ def test_a_name_can_be_taken_once():
 
 
 def test_a_registered_metric_is_found(monkeypatch):
-    monkeypatch.setattr(registry, "_METRICS", dict(registry._METRICS))
-    monkeypatch.setattr(registry, "_LISTED", dict(registry._LISTED))
+    monkeypatch.setattr(metrics._METRICS, "ours", dict(metrics._METRICS.ours))
+    monkeypatch.setattr(metrics, "_DEFAULTS", dict(metrics._DEFAULTS))
 
     @metric("always_two")
     def always_two(scores, relevance, truth):
@@ -236,21 +238,9 @@ def test_a_registered_metric_is_found(monkeypatch):
 
 
 def test_a_metric_of_the_wrong_shape_is_refused(monkeypatch):
-    monkeypatch.setitem(registry._METRICS, "one_number", lambda s, r, t: np.float64(1))
+    monkeypatch.setitem(metrics._METRICS.ours, "one_number", lambda s, r, t: np.float64(1))
     with pytest.raises(SettingError, match=r"one_number gave shape \(\) for 1 queries"):
         per_query(scores_of([1, 2]), truth_of([1, 0]), "one_number")
-
-
-class Plugin:
-    value = "elsewhere:metric"
-
-    def __init__(self, name, loaded):
-        self.name, self._loaded = name, loaded
-
-    def load(self):
-        if isinstance(self._loaded, Exception):
-            raise self._loaded
-        return self._loaded
 
 
 def test_metrics_of_other_packages_are_found_and_broken_ones_named(monkeypatch):
@@ -263,7 +253,7 @@ def test_metrics_of_other_packages_are_found_and_broken_ones_named(monkeypatch):
     assert find_metric("zero") is zero
     assert list_metrics()["zero"] == "Nothing."
     assert "no torchx" in list_metrics()["broken"]
-    with pytest.raises(SettingError, match="elsewhere:metric"):
+    with pytest.raises(SettingError, match="elsewhere:thing"):
         find_metric("broken")
 
 

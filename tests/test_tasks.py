@@ -5,10 +5,11 @@ from itertools import pairwise
 
 import pytest
 
+from tiny import Plugin
+from wherefrom import registry
 from wherefrom.data import Example
 from wherefrom.errors import SettingError
 from wherefrom.tasks import Task, TaskSize, build_task, list_tasks, task
-from wherefrom.tasks import _task as registry
 from wherefrom.tasks._grid import Grid
 from wherefrom.tasks._task import per_class
 
@@ -180,18 +181,6 @@ def test_a_grid_holds_every_combination_once():
         grid[12]
 
 
-class Plugin:
-    value = "elsewhere:task"
-
-    def __init__(self, name, loaded):
-        self.name, self._loaded = name, loaded
-
-    def load(self):
-        if isinstance(self._loaded, Exception):
-            raise self._loaded
-        return self._loaded
-
-
 def test_tasks_of_other_packages_are_found_and_broken_ones_named(monkeypatch):
     def tiny(size, seed, argument):
         """One row."""
@@ -202,7 +191,7 @@ def test_tasks_of_other_packages_are_found_and_broken_ones_named(monkeypatch):
     assert build_task("tiny:C:\\data").about == "C:\\data"
     assert list_tasks()["tiny"] == "One row."
     assert "no torchx" in list_tasks()["broken"]
-    with pytest.raises(SettingError, match="elsewhere:task"):
+    with pytest.raises(SettingError, match="elsewhere:thing"):
         build_task("broken")
 
 

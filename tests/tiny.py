@@ -183,3 +183,19 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
     """One JSON object a line."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+class Plugin:
+    """An entry point of another package that loads, or fails to."""
+
+    value = "elsewhere:thing"
+
+    def __init__(self, name: str, thing: Any) -> None:
+        self.name = name
+        self.thing = thing
+
+    def load(self) -> Any:
+        """What the entry point stands for."""
+        if isinstance(self.thing, Exception):
+            raise self.thing
+        return self.thing

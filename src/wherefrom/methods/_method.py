@@ -6,7 +6,6 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from wherefrom.curvature import GramBlock
 from wherefrom.data import Example, Recipe
 from wherefrom.errors import SettingError
+from wherefrom.registry import Registry
 from wherefrom.signals import Need, Source
 
 
@@ -125,17 +125,15 @@ class BlockMethod(Method):
 
 
 M = TypeVar("M", bound=type[Method])
-_METHODS: dict[str, type[Method]] = {}
+_METHODS: Registry[type[Method]] = Registry("method", "wherefrom.methods")
 
 
 def method(name: str) -> Callable[[M], M]:
     """Registers a method under a name; packages use the entry point `wherefrom.methods`."""
 
     def register(cls: M) -> M:
-        if name in _METHODS and _METHODS[name] is not cls:
-            raise SettingError(f"two methods are called {name!r}; rename one.")
+        _METHODS.add(name, cls)
         cls.name = name
-        _METHODS[name] = cls
         return cls
 
     return register
@@ -143,10 +141,7 @@ def method(name: str) -> Callable[[M], M]:
 
 def registered() -> dict[str, type[Method]]:
     """All methods by name, those of other installed packages too."""
-    found = dict(_METHODS)
-    for entry in entry_points(group="wherefrom.methods"):
-        found.setdefault(entry.name, entry.load())
-    return found
+    return _METHODS.loaded()
 
 
 def parse_method(spec: str) -> Method:
@@ -160,12 +155,9 @@ def parse_method(spec: str) -> Method:
         SettingError: no such method or setting; the message lists those that exist.
     """
     match = re.fullmatch(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", spec, re.DOTALL)
-    methods = registered()
-    if match is None or match[1] not in methods:
-        raise SettingError(
-            f"no method is called {spec!r}. Methods: {', '.join(sorted(methods))}; or all."
-        )
-    cls = methods[match[1]]
+    if match is None:
+        raise SettingError(f"{spec!r} is no method; write NAME or NAME(setting=value, …).")
+    cls = _METHODS.get(match[1])
     known = {f.name: f for f in fields(cls)}
     settings = {}
     for part in filter(None, (p.strip() for p in (match[2] or "").split(","))):

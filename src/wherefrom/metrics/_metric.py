@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from wherefrom.errors import SettingError
 from wherefrom.metrics._truth import Truth
+from wherefrom.registry import Registry
 from wherefrom.scores import Scores
 
 
@@ -29,14 +29,9 @@ MetricAt = Callable[[int], Metric]
 
 AnyMetric = TypeVar("AnyMetric", bound=Metric)
 
-_METRICS: dict[str, Metric] = {}
+_METRICS: Registry[Metric] = Registry("metric", "wherefrom.metrics")
 _AT: dict[str, MetricAt] = {}
-_LISTED: dict[str, str] = {}
-
-
-def _claim(name: str) -> None:
-    if name in _METRICS or name in _AT:
-        raise SettingError(f"two metrics are called {name!r}; rename one.")
+_DEFAULTS: dict[str, list[str]] = {}
 
 
 def metric(name: str) -> Callable[[AnyMetric], AnyMetric]:
@@ -47,9 +42,10 @@ def metric(name: str) -> Callable[[AnyMetric], AnyMetric]:
     """
 
     def register(function: AnyMetric) -> AnyMetric:
-        _claim(name)
-        _METRICS[name] = function
-        _LISTED[name] = _first_line(function)
+        if name in _AT:
+            raise SettingError(f"two metrics are called {name!r}; rename one.")
+        _METRICS.add(name, function)
+        _DEFAULTS[name] = [name]
         return function
 
     return register
@@ -67,44 +63,21 @@ def metric_at(name: str, *defaults: int) -> Callable[[MetricAt], MetricAt]:
     """
 
     def register(make: MetricAt) -> MetricAt:
-        _claim(name)
+        if name in _AT or name in _METRICS.ours:
+            raise SettingError(f"two metrics are called {name!r}; rename one.")
         _AT[name] = make
-        for k in defaults:
-            _LISTED[f"{name}@{k}"] = _first_line(make)
+        _DEFAULTS[name] = [f"{name}@{k}" for k in defaults]
         return make
 
     return register
 
 
-def _first_line(function: object) -> str:
-    return (function.__doc__ or "").strip().partition("\n")[0]
-
-
-def _plugins() -> dict[str, EntryPoint]:
-    found = {entry.name: entry for entry in entry_points(group="wherefrom.metrics")}
-    return {name: entry for name, entry in found.items() if name not in _METRICS}
-
-
-def _loaded(name: str, entry: EntryPoint) -> Metric:
-    try:
-        return cast(Metric, entry.load())
-    except Exception as error:
-        raise SettingError(
-            f"metric {name!r} comes from {entry.value}, which cannot be loaded: {error!r}. "
-            "Mend or uninstall the package that brings it."
-        ) from error
-
-
 def list_metrics() -> dict[str, str]:
     """Names of the metrics computed by default, each with the first line of its description."""
-    found = dict(_LISTED)
-    for name, entry in sorted(_plugins().items()):
-        try:
-            found[name] = _first_line(_loaded(name, entry))
-        except SettingError as error:
-            # One broken plug-in must not hide the metrics that work.
-            found[name] = str(error)
-    return found
+    about = _METRICS.about()
+    about |= {name: (make.__doc__ or "").strip().partition("\n")[0] for name, make in _AT.items()}
+    ours = {shown: about[name] for name, shown_all in _DEFAULTS.items() for shown in shown_all}
+    return ours | {name: text for name, text in about.items() if name not in _DEFAULTS}
 
 
 def find_metric(name: str) -> Metric:
@@ -113,13 +86,10 @@ def find_metric(name: str) -> Metric:
     Raises:
         SettingError: no metric has that name; the message lists those that exist.
     """
-    if name in _METRICS:
-        return _METRICS[name]
     family, _, k = name.partition("@")
     if family in _AT and k.isascii() and k.isdigit() and int(k) >= 1:
         return _AT[family](int(k))
-    plugins = _plugins()
-    if name in plugins:
-        return _loaded(name, plugins[name])
-    names = sorted({*_METRICS, *(f"{name}@K" for name in _AT), *plugins})
-    raise SettingError(f"no metric is called {name!r}. Metrics: {', '.join(names)}.")
+    if name not in _METRICS.names():
+        names = sorted({*_METRICS.names(), *(f"{family}@K" for family in _AT)})
+        raise SettingError(f"no metric is called {name!r}. Metrics: {', '.join(names)}.")
+    return _METRICS.get(name)

@@ -12,7 +12,7 @@ from wherefrom.report._names import short
 from wherefrom.report._numbers import percent
 
 WIDTH = 720
-LEFT = 210
+LEFT = 260
 RIGHT = 62
 TOP = 26
 # More rows than this make a chart nobody reads; the table has them all.

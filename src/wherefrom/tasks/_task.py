@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
 
 import numpy as np
 
 from wherefrom.data import Example
 from wherefrom.errors import SettingError
+from wherefrom.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -106,53 +105,22 @@ class TaskSize:
 TaskBuilder = Callable[[TaskSize, int, str], Task]
 """Makes a task from a size, a seed and the text after the colon (`backdoor:3` gives "3")."""
 
-_BUILDERS: dict[str, TaskBuilder] = {}
+_TASKS: Registry[TaskBuilder] = Registry("task", "wherefrom.tasks")
 
 
 def task(name: str) -> Callable[[TaskBuilder], TaskBuilder]:
     """Registers a task builder under a name; packages use the entry point `wherefrom.tasks`."""
 
     def register(builder: TaskBuilder) -> TaskBuilder:
-        if name in _BUILDERS:
-            raise SettingError(f"two tasks are called {name!r}; rename one.")
-        _BUILDERS[name] = builder
+        _TASKS.add(name, builder)
         return builder
 
     return register
 
 
-def _plugins() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group="wherefrom.tasks")}
-
-
-def _names() -> list[str]:
-    return sorted({*_BUILDERS, *_plugins()})
-
-
-def _builder(name: str) -> TaskBuilder:
-    if name in _BUILDERS:
-        return _BUILDERS[name]
-    entry = _plugins()[name]
-    try:
-        return cast(TaskBuilder, entry.load())
-    except Exception as error:
-        raise SettingError(
-            f"task {name!r} comes from {entry.value}, which cannot be loaded: {error!r}. "
-            "Mend or uninstall the package that brings it."
-        ) from error
-
-
 def list_tasks() -> dict[str, str]:
     """Names of all tasks, each with the first line of its description."""
-    found = {}
-    for name in _names():
-        try:
-            about = (_builder(name).__doc__ or "").strip()
-        except SettingError as error:
-            # One broken plug-in must not hide the tasks that work.
-            about = str(error)
-        found[name] = about.partition("\n")[0]
-    return found
+    return _TASKS.about()
 
 
 def build_task(spec: str, size: TaskSize | None = None, seed: int = 0) -> Task:
@@ -169,12 +137,10 @@ def build_task(spec: str, size: TaskSize | None = None, seed: int = 0) -> Task:
         DataError: the folder of `paper:FOLDER` cannot be read; file and row are named.
     """
     name, _, argument = spec.partition(":")
-    names = _names()
-    if name not in names:
-        raise SettingError(f"no task is called {name!r}. Tasks: {', '.join(names)}.")
+    builder = _TASKS.get(name)
     if seed < 0:
         raise SettingError(f"task {name}: the seed is {seed}; give a whole number from 0.")
-    return _builder(name)(size or TaskSize(), seed, argument)
+    return builder(size or TaskSize(), seed, argument)
 
 
 def chosen(name: str, argument: str, allowed: Sequence[str]) -> str:
