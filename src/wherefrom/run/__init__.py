@@ -19,8 +19,9 @@ from wherefrom.run._evaluation import (
 from wherefrom.run._index import index_rows
 from wherefrom.run._open import open_or_make
 from wherefrom.run._pipeline import Finished, execute
-from wherefrom.run._run import DEFAULT_METHOD, Run
+from wherefrom.run._run import Run
 from wherefrom.run._study import StudyPlan, study
+from wherefrom.run._trace import DEFAULT_METHOD
 
 __all__ = [
     "DEFAULT_METHOD",

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from wherefrom.atomic import is_ours, mark_ours, read_json
 from wherefrom.data import (
     Example,
     Recipe,
     Renderer,
-    read_examples,
     read_snapshot,
-    whole_text,
     write_snapshot,
 )
 from wherefrom.errors import DataError, IdentityError, SettingError
@@ -33,12 +29,18 @@ from wherefrom.run._answer import Answer
 from wherefrom.run._card import Card
 from wherefrom.run._config import RunConfig, read_config, write_config
 from wherefrom.run._index import index_rows, truncation_note
+from wherefrom.run._rows import (
+    made_from,
+    read_rows,
+    rows_digest,
+    task_of,
+    with_absolute_paths,
+)
+from wherefrom.run._trace import DEFAULT_METHOD, trace
 from wherefrom.scores import Scores, read_scores, write_scores
 from wherefrom.signals import Need, Source
 from wherefrom.store import SignalStore
-from wherefrom.tasks import Task, TaskSize, build_task
-
-DEFAULT_METHOD = "influence"
+from wherefrom.tasks import Task
 
 
 class Run:
@@ -65,15 +67,15 @@ class Run:
             DataError: the rows cannot be read.
             IdentityError: the folder holds a run of another config.
         """
-        config = _absolute(config)
+        config = with_absolute_paths(config)
         if (path / "run.yaml").is_file():
             run = cls.open(path)
             # rows alone cost nothing: a mistyped first command does not block the second
-            if run._has_results() or _flat(run.config) == _flat(config):
+            if run._has_results() or made_from(run.config) == made_from(config):
                 return run.changed(config)
         elif path.exists() and any(path.iterdir()) and not is_ours(path):
             raise SettingError(f"{path} is not empty and is no run folder. Use another --out.")
-        train, queries = _read_rows(config)
+        train, queries = read_rows(config)
         path.mkdir(parents=True, exist_ok=True)
         mark_ours(path)
         write_snapshot(train, path / "data" / "train.jsonl")
@@ -84,9 +86,9 @@ class Run:
             "rows",
             {
                 "train": len(train),
-                "train digest": _digest(train),
+                "train digest": rows_digest(train),
                 "queries": len(queries),
-                "queries digest": _digest(queries),
+                "queries digest": rows_digest(queries),
                 "seed": config.seed,
             },
         )
@@ -113,8 +115,8 @@ class Run:
             IdentityError: the configs differ in what the rows or the fine-tuned model are made from.
         """
         require_same(
-            _flat(self.config),
-            _flat(config),
+            made_from(self.config),
+            made_from(config),
             f"the run {self.path}",
             "this command",
             "Use another folder, or the settings of that run.",
@@ -136,7 +138,7 @@ class Run:
         """The benchmark task, its rows those of the run; None for the user's own data."""
         if self.config.task is None:
             return None
-        built = _build_task(self.config)
+        built = task_of(self.config)
         if [r.digest() for r in built.train] != [r.digest() for r in self.train]:
             raise DataError(
                 f"{self.path}: task {self.config.task} now makes other rows than the run was made with. "
@@ -156,7 +158,7 @@ class Run:
             return
         renderer = Renderer(load_tokenizer(self.config.model), self.config.recipes()[0])
         rows = renderer.render_all(self.train)
-        self._warn(truncation_note(rows, renderer.recipe.max_length, "training"))
+        self.warn(truncation_note(rows, renderer.recipe.max_length, "training"))
         say(
             f"fine-tune: {len(rows)} rows, {sum(len(r.ids) for r in rows):,} tokens, "
             f"{settings.epochs} epochs, {settings.mode}, {settings.resolved_precision()}"
@@ -213,7 +215,7 @@ class Run:
                     continue
                 renderer = Renderer(self.model.tokenizer, recipe)
                 tokens = renderer.render_all(rows)
-                self._warn(truncation_note(tokens, recipe.max_length, f"{recipe.name} {kind}"))
+                self.warn(truncation_note(tokens, recipe.max_length, f"{recipe.name} {kind}"))
                 with self.card.timed(f"index {kind} ({recipe.name})"):
                     _, coverage = index_rows(
                         self.model,
@@ -229,7 +231,7 @@ class Run:
                 if Need.GRADIENT in needs:
                     self.card.set("coverage", coverage.describe())
                     if coverage.share < 1:
-                        self._warn(coverage.describe())
+                        self.warn(coverage.describe())
         self._keep(self.config)
 
     def score(self) -> dict[tuple[str, str], Scores]:
@@ -242,9 +244,9 @@ class Run:
             raise SettingError(f"{self.path}: no queries to score. Give --queries, or use trace.")
         found = {}
         for recipe in self.config.recipes():
-            train, query = self._source(recipe, "train"), self._source(recipe, "queries")
+            train, query = self.source(recipe, "train"), self.source(recipe, "queries")
             evidence = Evidence(self.train, self.queries, train, query, recipe)
-            made_from = {
+            inputs = {
                 "train": train.identity
                 if train
                 else digest_value([r.digest() for r in self.train]),
@@ -255,14 +257,14 @@ class Run:
             key = f"scores {recipe.name}"
             folder = self.path / "scores" / recipe.name
             files = {m.spec: folder / f"{m.spec}.parquet" for m in self.methods()}
-            done = self.card.entries.get(key, {}).get("made from") == digest_value(made_from)
+            done = self.card.entries.get(key, {}).get("made from") == digest_value(inputs)
             if not (done and all(path.is_file() for path in files.values())):
                 with self.card.timed(f"score ({recipe.name})"):
                     scored = score_all(self.methods(), evidence)
                 for scores in scored.scores:
                     write_scores(scores, files[scores.method])
                 seconds = {name: round(value, 4) for name, value in scored.seconds.items()}
-                self.card.set(key, {"made from": digest_value(made_from), "seconds": seconds})
+                self.card.set(key, {"made from": digest_value(inputs), "seconds": seconds})
             for spec, path in files.items():
                 found[recipe.name, spec] = read_scores(path)
         return found
@@ -318,49 +320,14 @@ class Run:
         Args:
             prompt: what the model is asked.
             response: what it said; it is asked (greedily) when None.
-            methods: methods to score by, the first leading.
+            methods: methods to score by, the first leading; `all` stands for those of the run.
             max_new_tokens: longest answer the model is let give.
 
         Raises:
-            SettingError: the run was not indexed for these methods.
+            SettingError: prompt or response is empty, or the run was not indexed for these methods.
             IdentityError: the index is of another model, adapter or template.
         """
-        begun = time.perf_counter()
-        recipe = self.config.recipes()[0]
-        # of a run, all means all that it was indexed for
-        specs = [s for m in methods for s in (self.config.methods if m == "all" else (m,))]
-        chosen = select_methods(specs)
-        for name, text in (("prompt", prompt), ("response", response)):
-            if text is not None and not text.strip():
-                raise SettingError(f"the {name} is empty; there is nothing to explain.")
-            whole_text(text or "", f"the {name}")
-        needs = frozenset(need for m in chosen for need in m.needs) - {Need.TEXT}
-        train = self._source(recipe, "train") if needs else None
-        generated = response is None
-        query = Example.of("query", prompt, response or "")
-        source: Source | None = None
-        if generated or needs:
-            renderer = Renderer(self.model.tokenizer, recipe)
-            if response is None:
-                prompt_ids = renderer.prompt_ids(Example.of("query", prompt, "answer"))
-                response = generate(self.model, [prompt_ids], max_new_tokens)[0].strip()
-                if not response:
-                    raise SettingError("the model answers with nothing; give --response.")
-                query = query.with_response(response)
-            if needs:
-                self._warn(truncation_note([renderer.render(query)], recipe.max_length, "query"))
-                source, _ = index_rows(
-                    self.model, renderer, [query], needs, self.config.index, label="query"
-                )
-        evidence = Evidence(self.train, [query], train, source, recipe)
-        scored = score_all(chosen, evidence)
-        return Answer(
-            query=query,
-            generated=generated,
-            scores=tuple(scored.scores),
-            train=tuple(self.train),
-            seconds=time.perf_counter() - begun,
-        )
+        return trace(self, prompt, response, methods, max_new_tokens)
 
     def _needs(self) -> frozenset[Need]:
         return frozenset(n for m in self.methods() for n in m.needs) - {Need.TEXT}
@@ -368,16 +335,22 @@ class Run:
     def _signals(self, recipe: Recipe, kind: str) -> Path:
         return self.path / "signals" / recipe.name / f"{kind}.zarr"
 
-    def _source(self, recipe: Recipe, kind: str) -> Source | None:
+    def source(self, recipe: Recipe, kind: str) -> Source | None:
+        """Signals of the `train` rows or `queries`; None where no method of the run needs any.
+
+        Raises:
+            StoreError: they were not captured, or not to the end.
+        """
         return SignalStore.open(self._signals(recipe, kind)) if self._needs() else None
 
     def _rows(self, kind: str) -> list[Example]:
         rows = read_snapshot(self.path / "data" / f"{kind}.jsonl")
         noted = self.card.entries.get("rows", {}).get(f"{kind} digest")
-        if noted is not None and noted != _digest(rows):
+        if noted is not None and noted != rows_digest(rows):
             raise IdentityError(
                 f"{self.path / 'data' / kind}.jsonl was changed after the run was made: its digest is "
-                f"{_digest(rows)!r}, the run's card says {noted!r}. Put the file back, or make a new run."
+                f"{rows_digest(rows)!r}, the run's card says {noted!r}. Put the file back, or make a "
+                "new run."
             )
         return rows
 
@@ -393,44 +366,8 @@ class Run:
         kept = ("adapter", "model", "trajectory", "signals", "scores")
         return any((self.path / name).exists() for name in kept)
 
-    def _warn(self, note: str | None) -> None:
+    def warn(self, note: str | None) -> None:
+        """Tells the person at the terminal, and the card; nothing when None."""
         if note:
             say(f"warning: {note}")
             self.card.note(note)
-
-
-def _flat(config: RunConfig) -> dict[str, Any]:
-    """What two configs of one run must share: methods and further recipes may be added."""
-    entries = config.model_dump(mode="json", exclude={"methods", "also", "index"})
-    tuning = entries.pop("finetune") or {}
-    return entries | {f"finetune.{key}": value for key, value in tuning.items()}
-
-
-def _digest(rows: Sequence[Example]) -> str:
-    return digest_value([row.digest() for row in rows])
-
-
-def _absolute(config: RunConfig) -> RunConfig:
-    """Paths that exist as absolute ones, so that the run works from any folder."""
-    places = {
-        name: str(Path(value).absolute())
-        for name in ("model", "adapter", "data", "queries")
-        if (value := getattr(config, name)) is not None and Path(value).exists()
-    }
-    return config.model_copy(update=places)
-
-
-def _build_task(config: RunConfig) -> Task:
-    assert config.task is not None
-    size = TaskSize(config.train_per_class, config.queries_per_class)
-    return build_task(config.task, size, config.seed)
-
-
-def _read_rows(config: RunConfig) -> tuple[list[Example], list[Example]]:
-    if config.task is not None:
-        built = _build_task(config)
-        return list(built.train), list(built.queries)
-    assert config.data is not None
-    train = read_examples(config.data, config.shape, config.split, config.limit)
-    queries = read_examples(config.queries, config.shape) if config.queries else []
-    return train, queries
