@@ -269,3 +269,16 @@ def test_bfloat16_gradients_point_the_same_way():
         assert v.dtype == np.float32
         cosine = (u * v).sum(1) / np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1)
         assert (cosine > 0.98).all()
+
+
+def test_a_layer_that_does_not_run_has_a_gradient_of_zero():
+    tokenizer = tiny_tokenizer()
+    model = tuned("llama", "lora", tokenizer)
+    model.base_model.model.model.layers[1].mlp.forward = torch.zeros_like
+    runs = Pass(model, BOTH)
+    rows = rows_of(tokenizer, n=3)
+    assert runs.verify(rows) < 1e-6
+    emitted = runs.run(rows)
+    skipped = [b.name for b in runs.blocks if "layers.1.mlp" in b.name]
+    assert len(skipped) == 6
+    assert not any(emitted[g(name)].any() for name in skipped)

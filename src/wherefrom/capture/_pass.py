@@ -158,7 +158,7 @@ class Pass:
                 if block is None:
                     continue
                 assert isinstance(parameter, nn.Parameter)
-                captured = self._gradients[block.name].sum(0)
+                captured = self._gradient(block, len(rows)).sum(0)
                 expected = torch.zeros_like(captured) if parameter.grad is None else parameter.grad
                 scale = float(expected.norm()) + 1e-12
                 difference = float((captured - expected.to(captured.dtype)).norm()) / scale
@@ -178,8 +178,15 @@ class Pass:
         with self._tracing():
             emitted = self._forward_backward(self._batch(rows), rows)
         for block in self.blocks:
-            emitted[gradient_name(block.name)] = _array(self._gradients.pop(block.name))
+            emitted[gradient_name(block.name)] = _array(self._gradient(block, len(rows)))
+        self._gradients.clear()
         return emitted
+
+    def _gradient(self, block: Block, rows: int) -> Tensor:
+        # a layer that did not run (an expert that no token was sent to) has no gradient
+        found = self._gradients.get(block.name)
+        device = next(self.model.parameters()).device
+        return torch.zeros(rows, *block.shape, device=device) if found is None else found
 
     def _forward_backward(self, batch: Batch, rows: Sequence[TokenRow]) -> dict[str, np.ndarray]:
         options: dict[str, Any] = {}

@@ -24,6 +24,8 @@ _SHORT = {
     "distinct_top1": "distinct",
 }
 
+_IN_TABLES = ("accuracy", "coverage", "average_precision", "auroc", "distinct_top1")
+
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format) -> None:
     """Prints rows under named columns; text is stripped of terminal escapes."""
@@ -53,12 +55,14 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Form
 def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) -> None:
     """Prints an evaluation: a line a method, a column a metric, best first.
 
-    JSON has one record for each method and metric, with the ends of the interval.
+    A table for people has the metrics that fit beside each other, Markdown all of them. JSON has one record for each method and metric, with the ends of the interval.
     """
     if form is Format.json:
         print(frame.to_json(orient="records", indent=2))
         return
     metrics = list(dict.fromkeys(frame["metric"]))
+    if form is Format.table:
+        metrics = [name for name in _IN_TABLES if name in metrics]
     by_method: dict[tuple[Any, ...], dict[str, str]] = {}
     order: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for line in frame.to_dict("records"):
@@ -72,6 +76,11 @@ def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) ->
     lines = sorted(by_method, key=lambda key: (*key[:-1], *order.get(key, ())))
     rows = [[*key, *(by_method[key].get(m, "–") for m in metrics)] for key in lines]
     print_rows([*keys, *(_SHORT.get(m, m) for m in metrics)], rows, form)
+    if form is Format.table:
+        print(
+            "percent [95 % interval over queries]; distinct: different rows ranked first, of 100 queries"
+        )
+        print("all metrics: --format md or json, and the report")
 
 
 def print_ranked(title: str, found: TopK, train: Sequence[Example]) -> None:
