@@ -55,7 +55,8 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Form
 def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) -> None:
     """Prints an evaluation: a line a method, a column a metric, best first.
 
-    A table for people has the metrics that fit beside each other, Markdown all of them. JSON has one record for each method and metric, with the ends of the interval.
+    A table for people has the metrics that fit beside each other, Markdown all of them. JSON has one
+    record for each method and metric, with the ends of the interval.
     """
     if form is Format.json:
         print(frame.to_json(orient="records", indent=2))
@@ -78,9 +79,9 @@ def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) ->
     print_rows([*keys, *(_SHORT.get(m, m) for m in metrics)], rows, form)
     if form is Format.table:
         print(
-            "percent [95 % interval over queries]; distinct: different rows ranked first, of 100 queries"
+            "percent [95 % interval over queries]; distinct: rows that are ever ranked first, in percent "
+            "of the queries\nall metrics: --format md or json, and the report"
         )
-        print("all metrics: --format md or json, and the report")
 
 
 def print_ranked(title: str, found: TopK, train: Sequence[Example]) -> None:
