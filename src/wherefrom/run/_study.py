@@ -58,7 +58,7 @@ def study(
 
     Returns:
         One line for each task, recipe, method and metric: the mean over seeds and queries, and a 95 %
-        interval from resampling both.
+        interval from resampling both; `queries` is their number in each seed.
     """
     import pandas as pd
 
@@ -75,7 +75,7 @@ def study(
                     finished(done)
             for (method, metric), seeds in values.items():
                 mean, low, high = pooled_interval(seeds)
-                queries = sum(len(found) for found in seeds)
+                queries = max(len(found) for found in seeds)
                 lines.append((task, recipe, method, metric, mean, low, high, len(seeds), queries))
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     write_frame(frame, out / "study.parquet")
@@ -97,7 +97,8 @@ def _collect(done: Finished, values: dict[tuple[str, str], list[np.ndarray]]) ->
             found = values.setdefault((scores.method, metric), [])
             found.append(per_query(scores, truth, metric))
         share = values.setdefault((scores.method, "distinct_top1"), [])
-        share.append(np.full(len(scores.query_ids), first[key].distinct / first[key].of))
+        # one number a ranking, not one a query: it has no interval
+        share.append(np.array([first[key].distinct / first[key].of]))
 
 
 def _folder(task: str) -> str:
