@@ -15,6 +15,8 @@ _DEMO = {
     "queries_per_class": 2,
     "recipe": "sound-1",
     "also": ["paper-1"],
+    # small batches: the paper's rows make logits of every position, and the demo stays under 4 GB
+    "index": {"batch_tokens": 256},
 }
 _TUNING = {"batch_size": 4, "learning_rate": 2e-3}
 

@@ -46,7 +46,7 @@ def index(
         str | None, typer.Option(help="Of the pass: float32 (if not given) or bfloat16.")
     ] = None,
     batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of a batch; 1024 if not given.")
+        int | None, typer.Option(min=1, help="Most tokens of a batch; 512 if not given.")
     ] = None,
     blocks: o.Blocks = None,
     strict: o.Strict = False,

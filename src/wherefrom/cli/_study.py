@@ -41,7 +41,7 @@ def study(
     mode: o.Mode = "lora",
     targets: o.Targets = None,
     precision: o.Precision = "float32",
-    batch_tokens: o.BatchTokens = 1024,
+    batch_tokens: o.BatchTokens = 512,
     blocks: o.Blocks = None,
     form: o.Formatted = o.Format.table,
 ) -> None:

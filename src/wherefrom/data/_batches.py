@@ -33,7 +33,7 @@ class BatchPlan:
 
 
 def plan_batches(
-    rows: Sequence[TokenRow], batch_tokens: int = 2048, chunk_rows: int = 64
+    rows: Sequence[TokenRow], batch_tokens: int = 512, chunk_rows: int = 64
 ) -> BatchPlan:
     """Plans batches that waste few pads and stay under a token budget.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,9 @@ def finetune(
         trainer.model.save_pretrained(final)
         if settings.mode == "full":
             loaded.tokenizer.save_pretrained(final)
+    # trainer, model and optimizer refer to each other; the pass that follows needs their memory
+    del trainer, recorder, loaded
+    gc.collect()
     return about
 
 

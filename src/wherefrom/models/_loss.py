@@ -61,6 +61,6 @@ def counted_losses(model: nn.Module, labels: Tensor, **inputs: Any) -> CountedLo
     if logits.dtype in (torch.bfloat16, torch.float16):
         logits = logits.float()
     losses = F.cross_entropy(
-        logits.transpose(1, 2), targets, reduction="none", ignore_index=IGNORED
+        logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
     )
-    return CountedLosses(losses, targets != IGNORED, outputs)
+    return CountedLosses(losses.view_as(targets), targets != IGNORED, outputs)

@@ -30,7 +30,7 @@ class IndexSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    batch_tokens: int = Field(1024, ge=1)
+    batch_tokens: int = Field(512, ge=1)
     padding_side: Literal["right", "left"] = "right"
     blocks: str | None = None
     strict: bool = False
