@@ -73,9 +73,9 @@ def study(
                 _collect(done, values)
                 if finished is not None:
                     finished(done)
+            queries = max(len(found) for seeds in values.values() for found in seeds)
             for (method, metric), seeds in values.items():
                 mean, low, high = pooled_interval(seeds)
-                queries = max(len(found) for found in seeds)
                 lines.append((task, recipe, method, metric, mean, low, high, len(seeds), queries))
     frame = pd.DataFrame(lines, columns=list(COLUMNS))
     write_frame(frame, out / "study.parquet")
