@@ -155,3 +155,18 @@ LONG = "We add what each of them ate, and then we take it all away.\nAnswer: -12
 )
 def test_agreement_with_the_reference(response, generated, expected):
     assert agrees(Example.of("q", "p", response), generated) is expected
+
+
+@pytest.mark.parametrize("names", [("train", "test"), ("grammars_train.hf", "grammars_test.hf")])
+def test_saved_data_sets_are_read_as_the_papers_release_has_them(tmp_path, names):
+    from datasets import Dataset
+
+    for name, count in zip(names, (4, 2), strict=True):
+        rows = [
+            {"prompts": f"{name} {i}", "response": "yes", "variation": "ab"[i % 2]}
+            for i in range(count)
+        ]
+        Dataset.from_list(rows).save_to_disk(tmp_path / name)
+    made = build_task(f"paper:{tmp_path}")
+    assert (len(made.train), len(made.queries)) == (4, 2)
+    assert made.labels == ("a", "b")

@@ -31,6 +31,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         for name in ("model", "adapter", "data", "queries")
         if (value := getattr(config, name)) is not None and Path(value).exists()
     }
+    name, colon, argument = (config.task or "").partition(":")
+    if colon and Path(argument).exists():
+        places["task"] = f"{name}:{Path(argument).absolute()}"
     return config.model_copy(update=places)
 
 

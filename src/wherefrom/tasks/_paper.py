@@ -9,16 +9,19 @@ from wherefrom.errors import DataError, SettingError
 from wherefrom.tasks._answer import agrees
 from wherefrom.tasks._task import Task, TaskSize, per_class, task
 
-_ENDINGS = (".jsonl", ".csv", ".json")
+_ENDINGS = (".jsonl", ".csv", ".json", ".parquet")
 
 
 def _file(folder: Path, part: str) -> Path:
     found = [folder / f"{part}{ending}" for ending in _ENDINGS]
     found = [path for path in found if path.is_file()]
+    # `datasets.save_to_disk` writes folders; the paper's own are called NAME_train.hf
+    saved = [folder / part, *sorted(folder.glob(f"*_{part}.hf"))]
+    found += [path for path in saved if path.is_dir()]
     if not found:
         raise DataError(
-            f"{folder} has no {part}.jsonl (nor {part}.csv, {part}.json). Put one there, with the "
-            "columns prompts, response and variation."
+            f"{folder} has no {part}.jsonl (nor .csv, .json, .parquet, nor a saved data set {part}/ or "
+            f"NAME_{part}.hf/). Put one there, with the columns prompts, response and variation."
         )
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
@@ -43,8 +46,9 @@ def _rows(folder: Path, part: str) -> list[Example]:
 def paper(size: TaskSize, seed: int, argument: str) -> Task:
     """Data of the founding paper, or your own in its shape: paper:FOLDER with train and test files.
 
-    The folder holds `train.jsonl` and `test.jsonl` (or `.csv`, or `.json` with a list) with the
-    columns `prompts`, `response` and `variation`, the class (arXiv 2409.19998). A size keeps at
+    The folder holds `train.jsonl` and `test.jsonl` (or `.csv`, `.parquet`, `.json` with a list, or
+    folders that `datasets.save_to_disk` wrote: `train`, `test`, or `NAME_train.hf`, `NAME_test.hf`)
+    with the columns `prompts`, `response` and `variation`, the class (arXiv 2409.19998). A size keeps at
     most that many rows of each class.
 
     Raises:
