@@ -325,3 +325,10 @@ def test_an_answer_to_nothing_is_refused(kind):
     renderer = Renderer(TOKENIZERS[kind], get_recipe("sound-1"))
     with pytest.raises(DataError, match="Add a prompt"):
         renderer.render(Example("q", (Message("assistant", "yes"),)))
+
+
+def test_a_changed_recipe_says_so_in_its_name():
+    assert get_recipe("sound-1", mask=None, max_length=1024).name == "sound-1"
+    assert get_recipe("paper-1", mask="response").name == "paper-1(mask=response)"
+    with pytest.raises(SettingError, match=r"sound-1, paper-1"):
+        get_recipe("sound-9")

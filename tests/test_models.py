@@ -97,6 +97,14 @@ def test_weights_that_are_not_safetensors_are_refused(tmp_path):
         load_model(str(folder))
 
 
+def test_an_adapter_that_is_pickled_is_refused(base, tmp_path):
+    adapter = adapter_of(tmp_path / "adapter", base)
+    (adapter / "adapter_model.safetensors").unlink()
+    torch.save({}, adapter / "adapter_model.bin")
+    with pytest.raises(ModelError, match="Pickled weights are not loaded"):
+        load_model(str(base), adapter)
+
+
 def write_gguf(path, model, tokenizer):
     config = model.config
     writer = gguf.GGUFWriter(path, "llama")

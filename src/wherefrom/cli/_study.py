@@ -33,6 +33,8 @@ def study(
         "runs/study"
     ),
     template: o.Template = None,
+    mask: o.Mask = None,
+    max_length: o.MaxLength = None,
     epochs: o.Epochs = 6,
     rank: o.Rank = 4,
     alpha: o.Alpha = 32.0,
@@ -64,6 +66,8 @@ def study(
         "train_per_class": limit,
         "queries_per_class": query_limit,
         "template": template,
+        "mask": mask,
+        "max_length": max_length,
         "finetune": o.tuning(epochs, rank, alpha, learning_rate, batch_size, mode, targets, seed=0),
         "index": {"precision": precision, "batch_tokens": batch_tokens, "blocks": blocks},
     }

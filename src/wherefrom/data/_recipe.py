@@ -61,9 +61,20 @@ RECIPES = {
 def get_recipe(name: str, **changes: Any) -> Recipe:
     """The recipe of that name, with the changes that are not None.
 
+    A changed recipe says so in its name: `sound-1(mask=prompt+response)`.
+
     Raises:
         SettingError: no recipe has that name.
     """
     if name not in RECIPES:
         raise SettingError(f"no recipe is called {name!r}. Recipes: {', '.join(RECIPES)}.")
-    return replace(RECIPES[name], **{k: v for k, v in changes.items() if v is not None})
+    recipe = RECIPES[name]
+    changed = {
+        key: value
+        for key, value in changes.items()
+        if value is not None and value != getattr(recipe, key)
+    }
+    if not changed:
+        return recipe
+    shown = ", ".join(f"{key}={value}" for key, value in changed.items())
+    return replace(recipe, name=f"{name}({shown})", **changed)

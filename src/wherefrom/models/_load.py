@@ -145,6 +145,11 @@ def _with_adapter(model: Any, adapter: str | Path, spec: str) -> Any:
     folder = Path(adapter)
     if folder.exists() and not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder}: no adapter_config.json, so not a PEFT adapter.")
+    if folder.exists() and not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"{folder}: no adapter_model.safetensors. Pickled weights are not loaded; save the adapter "
+            "again with safe_serialization=True."
+        )
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     try:
