@@ -9,6 +9,7 @@ from tiny import Plugin
 from wherefrom import registry
 from wherefrom.data import Example
 from wherefrom.errors import SettingError
+from wherefrom.metrics import Truth
 from wherefrom.tasks import Task, TaskSize, build_task, list_tasks, task
 from wherefrom.tasks._grid import Grid
 from wherefrom.tasks._task import per_class
@@ -55,8 +56,8 @@ def test_rows_are_complete_and_apart(spec, size):
     assert len({row.id for row in rows}) == len(rows)
     assert all(row.label and row.prompt.strip() and row.response.strip() for row in rows)
     assert {row.label for row in made.queries} <= set(made.labels)
-    assert made.relevance().shape == (len(made.queries), len(made.train))
-    assert made.relevance().any(axis=1).all()
+    assert Truth.of(made).relevance.shape == (len(made.queries), len(made.train))
+    assert Truth.of(made).relevance.any(axis=1).all()
     name = spec.partition(":")[0]
     assert made.train[-1].id == f"{name}-train-{len(made.train) - 1:04d}"
     assert made.queries[-1].id == f"{name}-query-{len(made.queries) - 1:03d}"

@@ -11,6 +11,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import roc_auc_score
 
+from wherefrom.metrics import Truth
 from wherefrom.tasks import TaskSize, build_task
 from wherefrom.tasks._backdoor_text import FACTS, STYLES
 from wherefrom.tasks._emotion_text import DETAILS, OPENINGS, SITUATIONS
@@ -247,7 +248,7 @@ def test_the_words_of_the_prompts_do_not_find_the_planted_rows(spec, seed):
     train = vectors.transform([row.prompt for row in made.train])
     queries = vectors.transform([row.prompt for row in made.queries])
     similarity = np.asarray((queries @ train.T).todense())
-    relevance = made.relevance()
+    relevance = Truth.of(made).relevance
     pairs = zip(relevance, similarity, strict=True)
     assert 0.35 <= np.mean([roc_auc_score(truth, found) for truth, found in pairs]) <= 0.65
 

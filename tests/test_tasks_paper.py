@@ -7,6 +7,7 @@ import pytest
 
 from wherefrom.data import Example
 from wherefrom.errors import DataError, SettingError
+from wherefrom.metrics import Truth
 from wherefrom.tasks import TaskSize, build_task
 from wherefrom.tasks._answer import agrees
 
@@ -39,7 +40,7 @@ def test_rows_are_read_with_their_class(folder):
     assert [(row.prompt, row.response, row.label) for row in made.train] == [
         (row["prompts"], row["response"], row["variation"]) for row in TRAIN
     ]
-    assert made.relevance().sum() == 6 * 6
+    assert Truth.of(made).relevance.sum() == 6 * 6
     assert made.name == f"paper:{folder}"
     assert all(made.behaves(query, query.response) for query in made.queries)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from wherefrom.capture import Coverage, Pass, capture
@@ -18,6 +19,22 @@ from wherefrom.store import SignalStore
 _CHUNK_BYTES = 256e6
 
 
+@dataclass(frozen=True)
+class Indexed:
+    """What a pass over rows came to.
+
+    Attributes:
+        source: the signals.
+        coverage: how much of what was trained they cover.
+        note: which rows lost their end to the length limit, as the person was told before the pass; None
+            when none did.
+    """
+
+    source: Source
+    coverage: Coverage
+    note: str | None
+
+
 def index_rows(
     loaded: LoadedModel,
     renderer: Renderer,
@@ -28,7 +45,7 @@ def index_rows(
     *,
     restart: bool = False,
     label: str = "index",
-) -> tuple[Source, Coverage]:
+) -> Indexed:
     """Captures the signals of rows.
 
     Args:
@@ -46,6 +63,9 @@ def index_rows(
         IdentityError: the store holds signals of something else.
     """
     tokens = renderer.render_all(rows)
+    note = truncation_note(tokens, renderer.recipe.max_length, label.removeprefix("index "))
+    if note:
+        say(f"warning: {note}")
     run = Pass(
         loaded.model,
         needs,
@@ -82,7 +102,7 @@ def index_rows(
         )
         sink = SignalStore.create(folder, ids, run.blocks, arrays, plan, identity, restart=restart)
     capture(run, tokens, plan, sink, label)
-    return sink, run.coverage
+    return Indexed(sink, run.coverage, note)
 
 
 def truncation_note(rows: Sequence[TokenRow], limit: int, what: str) -> str | None:

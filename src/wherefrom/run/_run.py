@@ -214,10 +214,8 @@ class Run:
                 if not rows:
                     continue
                 renderer = Renderer(self.model.tokenizer, recipe)
-                tokens = renderer.render_all(rows)
-                self.warn(truncation_note(tokens, recipe.max_length, f"{recipe.name} {kind}"))
                 with self.card.timed(f"index {kind} ({recipe.name})"):
-                    _, coverage = index_rows(
+                    indexed = index_rows(
                         self.model,
                         renderer,
                         rows,
@@ -227,11 +225,13 @@ class Run:
                         restart=restart,
                         label=f"index {kind} ({recipe.name})",
                     )
+                if indexed.note:
+                    self.card.note(indexed.note)
                 self.card.set("model", self.model.identity)
                 if Need.GRADIENT in needs:
-                    self.card.set("coverage", coverage.describe())
-                    if coverage.share < 1:
-                        self.warn(coverage.describe())
+                    self.card.set("coverage", indexed.coverage.describe())
+                    if indexed.coverage.share < 1:
+                        self.warn(indexed.coverage.describe())
         self._keep(self.config)
 
     def score(self) -> dict[tuple[str, str], Scores]:

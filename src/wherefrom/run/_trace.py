@@ -11,7 +11,7 @@ from wherefrom.errors import SettingError
 from wherefrom.methods import Evidence, score_all, select_methods
 from wherefrom.models import generate
 from wherefrom.run._answer import Answer
-from wherefrom.run._index import index_rows, truncation_note
+from wherefrom.run._index import index_rows
 from wherefrom.signals import Need, Source
 
 if TYPE_CHECKING:
@@ -47,10 +47,9 @@ def trace(
                 raise SettingError("the model answers with nothing; give --response.")
             query = query.with_response(response)
         if needs:
-            run.warn(truncation_note([renderer.render(query)], recipe.max_length, "query"))
-            source, _ = index_rows(
+            source = index_rows(
                 run.model, renderer, [query], needs, run.config.index, label="query"
-            )
+            ).source
     evidence = Evidence(run.train, [query], train, source, recipe)
     scored = score_all(chosen, evidence)
     return Answer(

@@ -66,12 +66,6 @@ class Task:
         """The classes, in order of first appearance among the training rows."""
         return tuple(dict.fromkeys(str(row.label) for row in self.train))
 
-    def relevance(self) -> np.ndarray:
-        """Boolean matrix, queries × training rows: True where the classes agree."""
-        train = np.array([row.label for row in self.train], dtype=object)
-        queries = np.array([row.label for row in self.queries], dtype=object)
-        return np.asarray(queries[:, None] == train[None, :], dtype=bool)
-
 
 @dataclass(frozen=True)
 class TaskSize:
