@@ -158,7 +158,7 @@ class Run:
             return
         renderer = Renderer(load_tokenizer(self.config.model), self.config.recipes()[0])
         rows = renderer.render_all(self.train)
-        self.warn(truncation_note(rows, renderer.recipe.max_length, "training"))
+        self._warn(truncation_note(rows, renderer.recipe.max_length, "training"))
         say(
             f"fine-tune: {len(rows)} rows, {sum(len(r.ids) for r in rows):,} tokens, "
             f"{settings.epochs} epochs, {settings.mode}, {settings.resolved_precision()}"
@@ -231,7 +231,7 @@ class Run:
                 if Need.GRADIENT in needs:
                     self.card.set("coverage", indexed.coverage.describe())
                     if indexed.coverage.share < 1:
-                        self.warn(indexed.coverage.describe())
+                        self._warn(indexed.coverage.describe())
         self._keep(self.config)
 
     def score(self) -> dict[tuple[str, str], Scores]:
@@ -366,7 +366,7 @@ class Run:
         kept = ("adapter", "model", "trajectory", "signals", "scores")
         return any((self.path / name).exists() for name in kept)
 
-    def warn(self, note: str | None) -> None:
+    def _warn(self, note: str | None) -> None:
         """Tells the person at the terminal, and the card; nothing when None."""
         if note:
             say(f"warning: {note}")
