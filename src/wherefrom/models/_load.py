@@ -13,7 +13,7 @@ from torch import nn
 from wherefrom.errors import ModelError, NonFiniteError, SettingError
 from wherefrom.identity import digest_arrays
 from wherefrom.models._builtin import builtin_model
-from wherefrom.models._gguf import load_gguf
+from wherefrom.models._gguf import load_gguf, load_gguf_tokenizer
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -73,7 +73,7 @@ def load_model(
     return LoadedModel(model.to(target).eval(), tokenizer, identity)
 
 
-def load_tokenizer(spec: str) -> Any:
+def load_tokenizer(spec: str, *, trust_remote_code: bool = False) -> Any:
     """The tokenizer alone, by the same specs as `load_model`.
 
     Raises:
@@ -83,9 +83,9 @@ def load_tokenizer(spec: str) -> Any:
 
     source, gguf = _source(spec)
     if gguf:
-        return load_gguf(Path(source))[1]
+        return load_gguf_tokenizer(Path(source))
     try:
-        return AutoTokenizer.from_pretrained(source)
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise ModelError(_unloadable(spec, error)) from None
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wherefrom.atomic import atomic_path
-from wherefrom.data import Example, read_examples, read_snapshot
+from wherefrom.data import Example, read_examples
 from wherefrom.errors import DataError
 from wherefrom.metrics import Concentration, Truth, concentration, evaluate
+from wherefrom.run._run import Run
 from wherefrom.scores import Scores, read_matrix
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from wherefrom.run._run import Run
 
 Key = tuple[str, str]
 
@@ -61,6 +60,20 @@ def write_frame(frame: pd.DataFrame, path: Path) -> None:
         frame.to_parquet(temporary)
 
 
+def distinct_line(scores: Scores) -> dict[str, Any]:
+    """A line for an evaluation: the share of distinct rows among those ranked first; no interval."""
+    first = concentration(scores)
+    return {
+        "method": scores.method,
+        "metric": "distinct_top1",
+        "value": first.distinct / first.of,
+        "low": float("nan"),
+        "high": float("nan"),
+        "queries": first.of,
+        "undefined": 0,
+    }
+
+
 def evaluate_file(
     scores: Path, data: Path, sign: Literal["positive", "negative"] = "positive"
 ) -> pd.DataFrame:
@@ -85,27 +98,14 @@ def evaluate_file(
     read = read_matrix(
         scores, tuple(row.id for row in queries), tuple(row.id for row in train), sign
     )
-    frame = evaluate(read, truth)
-    first = concentration(read)
-    distinct = first.distinct / first.of
-    frame.loc[len(frame)] = pd.Series(
-        {
-            "method": read.method,
-            "metric": "distinct_top1",
-            "value": distinct,
-            "low": float("nan"),
-            "high": float("nan"),
-            "queries": first.of,
-            "undefined": 0,
-        }
-    )
-    return frame
+    lines = pd.DataFrame([distinct_line(read)])
+    return pd.concat([evaluate(read, truth), lines], ignore_index=True)
 
 
 def _labelled(folder: Path) -> tuple[list[Example], list[Example]]:
     if (folder / "run.yaml").is_file():
-        data = folder / "data"
-        return read_snapshot(data / "train.jsonl"), read_snapshot(data / "queries.jsonl")
+        run = Run.open(folder)
+        return run.train, run.queries
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder.")
     found = []

@@ -44,7 +44,7 @@ def index_rows(
     folder: Path | None = None,
     *,
     restart: bool = False,
-    label: str = "index",
+    what: str = "query",
 ) -> Indexed:
     """Captures the signals of rows.
 
@@ -56,14 +56,14 @@ def index_rows(
         settings: batches and precision.
         folder: the store; memory when None. An interrupted store is taken up where it stopped.
         restart: throw away what the folder holds.
-        label: what the progress bar says.
+        what: what the rows are called in messages.
 
     Raises:
         ModelError: with `strict`, when some trainable parameter cannot be traced.
         IdentityError: the store holds signals of something else.
     """
     tokens = renderer.render_all(rows)
-    note = truncation_note(tokens, renderer.recipe.max_length, label.removeprefix("index "))
+    note = truncation_note(tokens, renderer.recipe.max_length, what)
     if note:
         say(f"warning: {note}")
     run = Pass(
@@ -91,6 +91,7 @@ def index_rows(
         "rows": digest_value([row.digest() for row in tokens]),
     }
     sink: SignalStore | MemorySignals
+    label = what if folder is None else f"index {what}"
     if folder is None:
         sizes = [sum(len(batch) for batch in chunk) for chunk in plan.chunks]
         sink = MemorySignals(ids, run.blocks, arrays, plan.order, sizes, identity)

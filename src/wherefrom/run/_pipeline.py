@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherefrom.run._config import RunConfig
-from wherefrom.run._evaluation import Key, concentrations, evaluate_run
+from wherefrom.run._evaluation import Key, distinct_line, evaluate_run
 from wherefrom.run._run import Run
 from wherefrom.scores import Scores
 
@@ -36,15 +36,8 @@ class Finished:
         if self.evaluation.empty:
             return self.evaluation
         lines = [
-            {
-                "recipe": recipe,
-                "method": method,
-                "metric": "distinct_top1",
-                "value": found.distinct / found.of,
-                "queries": found.of,
-                "undefined": 0,
-            }
-            for (recipe, method), found in concentrations(self.scores).items()
+            distinct_line(scores) | {"recipe": recipe}
+            for (recipe, _), scores in self.scores.items()
         ]
         return pd.concat([self.evaluation, pd.DataFrame(lines)], ignore_index=True)
 

@@ -139,7 +139,7 @@ class Run:
         if self.config.task is None:
             return None
         built = task_of(self.config)
-        if [r.digest() for r in built.train] != [r.digest() for r in self.train]:
+        if rows_digest(built.train) != rows_digest(self.train):
             raise DataError(
                 f"{self.path}: task {self.config.task} now makes other rows than the run was made with. "
                 "Make a new run."
@@ -156,7 +156,10 @@ class Run:
                 self.card.set("fine-tune", read_json(self.path / "trajectory" / "summary.json"))
             self._keep(self._before_pass())
             return
-        renderer = Renderer(load_tokenizer(self.config.model), self.config.recipes()[0])
+        tokenizer = load_tokenizer(
+            self.config.model, trust_remote_code=self.config.trust_remote_code
+        )
+        renderer = Renderer(tokenizer, self.config.recipes()[0])
         rows = renderer.render_all(self.train)
         self._warn(truncation_note(rows, renderer.recipe.max_length, "training"))
         say(
@@ -223,7 +226,7 @@ class Run:
                         self.config.index,
                         self._signals(recipe, kind),
                         restart=restart,
-                        label=f"index {kind} ({recipe.name})",
+                        what=f"{kind} ({recipe.name})",
                     )
                 if indexed.note:
                     self.card.note(indexed.note)
@@ -247,10 +250,8 @@ class Run:
             train, query = self.source(recipe, "train"), self.source(recipe, "queries")
             evidence = Evidence(self.train, self.queries, train, query, recipe)
             inputs = {
-                "train": train.identity
-                if train
-                else digest_value([r.digest() for r in self.train]),
-                "queries": query.identity if query else [r.digest() for r in self.queries],
+                "train": train.identity if train else rows_digest(self.train),
+                "queries": query.identity if query else rows_digest(self.queries),
                 "recipe": [recipe.damping_rule, recipe.damping],
                 "methods": [m.spec for m in self.methods()],
             }

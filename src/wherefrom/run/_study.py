@@ -13,7 +13,7 @@ from wherefrom.errors import SettingError
 from wherefrom.metrics import list_metrics, per_query, pooled_interval
 from wherefrom.progress import say
 from wherefrom.run._config import make_config
-from wherefrom.run._evaluation import concentrations, truth_of, write_frame
+from wherefrom.run._evaluation import distinct_line, truth_of, write_frame
 from wherefrom.run._pipeline import Finished, execute
 
 if TYPE_CHECKING:
@@ -91,14 +91,13 @@ def _config(plan: StudyPlan, task: str, recipe: str, seed: int) -> Any:
 def _collect(done: Finished, values: dict[tuple[str, str], list[np.ndarray]]) -> None:
     truth = truth_of(done.run)
     assert truth is not None, "tasks carry labels"
-    first = concentrations(done.scores)
-    for key, scores in done.scores.items():
+    for scores in done.scores.values():
         for metric in list_metrics():
             found = values.setdefault((scores.method, metric), [])
             found.append(per_query(scores, truth, metric))
         share = values.setdefault((scores.method, "distinct_top1"), [])
         # one number a ranking, not one a query: it has no interval
-        share.append(np.array([first[key].distinct / first[key].of]))
+        share.append(np.array([distinct_line(scores)["value"]]))
 
 
 def _folder(task: str) -> str:

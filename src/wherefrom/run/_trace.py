@@ -47,9 +47,7 @@ def trace(
                 raise SettingError("the model answers with nothing; give --response.")
             query = query.with_response(response)
         if needs:
-            source = index_rows(
-                run.model, renderer, [query], needs, run.config.index, label="query"
-            ).source
+            source = index_rows(run.model, renderer, [query], needs, run.config.index).source
     evidence = Evidence(run.train, [query], train, source, recipe)
     scored = score_all(chosen, evidence)
     return Answer(

@@ -136,9 +136,9 @@ class SignalStore:
                     "again with --restart."
                 )
             store = cls(folder, manifest)
-            store.missing()
-        if finished and store.missing():
-            done = len(manifest["chunk_rows"]) - len(store.missing())
+            missing = len(store.missing())
+        if finished and missing:
+            done = len(manifest["chunk_rows"]) - missing
             raise StoreError(
                 f"{folder}: only {done} of {len(manifest['chunk_rows'])} chunks are done. Run the same "
                 "`wherefrom index` again; it goes on where it stopped."
