@@ -8,15 +8,16 @@ from peft import LoraConfig, get_peft_model
 from transformers.pytorch_utils import Conv1D
 
 from tiny import tiny_model, tiny_rows, tiny_tokenizer
-from wherefrom.capture import Pass, capture, clean_name, find_targets
+from wherefrom.capture import Pass, capture, find_targets
 from wherefrom.data import Renderer, get_recipe, plan_batches
 from wherefrom.errors import ModelError, NonFiniteError, SettingError
-from wherefrom.signals import LOSS, POOLS, TOKEN_LOSS, TOKENS, MemorySignals, Need
+from wherefrom.models import clean_name
+from wherefrom.signals import LOSS, POOLS, TOKEN_LOSS, TOKENS, Kind, MemorySignals, Need
 from wherefrom.signals import gradient_name as g
 from wherefrom.signals import hidden_name as h
 
 KINDS = ("llama", "gpt2", "neox", "gemma")
-BOTH = frozenset({Need.GRADIENT, Need.HIDDEN})
+BOTH = frozenset({Need(Kind.GRADIENT), Need(Kind.HIDDEN)})
 
 
 def tuned(kind, mode, tokenizer):
@@ -243,8 +244,9 @@ def test_capture_gives_rows_back_in_the_order_of_the_data_set():
     plan = plan_batches(rows, batch_tokens=64, chunk_rows=4)
     sizes = [sum(len(batch) for batch in chunk) for chunk in plan.chunks]
     ids = tuple(row.id for row in rows)
-    sink = MemorySignals(ids, runs.blocks, runs.arrays(rows), plan.order, sizes, {})
-    capture(runs, rows, plan, sink)
+    arrays = [array for found in runs.arrays(rows).values() for array in found]
+    sink = MemorySignals(ids, runs.blocks, arrays, plan.order, sizes, {})
+    capture(runs, rows, plan, [(frozenset(a.name for a in arrays), sink)])
     assert sink.missing() == ()
     assert set(sink.names()) >= {LOSS, TOKENS, *(h(pool) for pool in POOLS)}
     for i, row in enumerate(rows):

@@ -292,7 +292,7 @@ def test_restart_indexes_a_swapped_adapter_anew(cli, copied):
 
 
 def test_a_damaged_signal_chunk_is_refused_by_trace(cli, copied):
-    path = next((copied / "signals/sound-1/train.zarr/gradient").rglob("c/0/*"))
+    path = next((copied / "signals/sound-1/final/train/gradient.zarr/gradient").rglob("c/0/*"))
     while path.is_dir():
         path = next(path.iterdir())
     raw = bytearray(path.read_bytes())

@@ -7,7 +7,7 @@ import wherefrom as wf
 from wherefrom.capture import Pass
 from wherefrom.data import Renderer, get_recipe
 from wherefrom.run import Run, execute, make_config
-from wherefrom.signals import Need
+from wherefrom.signals import Kind, Need
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def run(tmp_path_factory):
 
 def test_the_captured_gradients_are_autograds(run):
     rows = Renderer(run.model.tokenizer, get_recipe("sound-1")).render_all(run.train)[:2]
-    runs = Pass(run.model.model, frozenset({Need.GRADIENT}), pad_id=run.model.pad_id)
+    runs = Pass(run.model.model, frozenset({Need(Kind.GRADIENT)}), pad_id=run.model.pad_id)
     assert len(runs.blocks) == 120
     assert sum(block.size for block in runs.blocks) == 230_400
     assert runs.verify(rows) < 1e-4

@@ -1,7 +1,8 @@
 """The passes: where models are run and signals read off."""
 
-from wherefrom.capture._capture import capture
+from wherefrom.capture._capture import FactorSink, capture
 from wherefrom.capture._pass import Pass
-from wherefrom.capture._targets import Coverage, clean_name, find_targets
+from wherefrom.capture._probe import Speed, measure_speed
+from wherefrom.capture._targets import Coverage, find_targets
 
-__all__ = ["Coverage", "Pass", "capture", "clean_name", "find_targets"]
+__all__ = ["Coverage", "FactorSink", "Pass", "Speed", "capture", "find_targets", "measure_speed"]

@@ -1,42 +1,40 @@
-"""The pass: one forward and one backward, per-row gradients, hidden states and losses."""
+"""The pass: one forward and as many backwards as there are targets, each row's signals read off."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wherefrom.capture._batch import Batch, make_batch
 from wherefrom.capture._targets import Coverage, Target, find_targets
+from wherefrom.capture._token_errors import ErrorProjection, OutputStates
+from wherefrom.capture._token_weights import check_target, objective
+from wherefrom.curvature import FactorSums
 from wherefrom.data import TokenRow
 from wherefrom.errors import ModelError, NonFiniteError
-from wherefrom.models import IGNORED, accepts, counted_losses
+from wherefrom.models import CountedLosses, accepts, counted_losses
 from wherefrom.signals import (
+    BALANCED,
     LOSS,
+    LOSS_TARGET,
     POOLS,
+    SAMPLED,
+    STATE_GRADIENT,
+    TOKEN_ERROR,
     TOKEN_LOSS,
     TOKENS,
     Block,
+    Kind,
     Need,
     SignalArray,
     gradient_name,
     hidden_name,
 )
-
-
-@dataclass
-class Batch:
-    """Rows padded to one length, as tensors on the model's device."""
-
-    ids: Tensor
-    attention: Tensor
-    positions: Tensor
-    labels: Tensor
-    pools: Tensor
 
 
 class Pass:
@@ -45,18 +43,21 @@ class Pass:
     Gradients are those of the row's loss (mean or sum over the tokens that count): a descent step along
     one makes the row's response more likely. All parameters are frozen while the pass runs, so no
     weight gradient is ever formed; per-row gradients come from each traced layer's input and output
-    gradient, one batched product a layer. The backward stops at the lowest traced layer.
+    gradient, one batched product a layer. The backward stops at the lowest traced layer. Several
+    targets share one forward.
 
     Args:
         model: in evaluation mode afterwards; traced parameters have `requires_grad` beforehand.
-        needs: which signals are wanted.
+        needs: which signals are wanted; sides and states are not looked at.
         reduction: a row's loss is the mean or sum over its counted tokens.
         pad_id: token id put on pads; never counted or attended to.
         padding_side: where batches are padded; results do not depend on it.
         blocks: regular expression choosing the traced blocks.
+        error_dimension: rows of the projection that token errors are seen through.
 
     Raises:
         ModelError: gradients are wanted and nothing can be traced.
+        SettingError: a need names a target that no pass knows.
     """
 
     def __init__(
@@ -68,20 +69,35 @@ class Pass:
         pad_id: int = 0,
         padding_side: Literal["right", "left"] = "right",
         blocks: str | None = None,
+        error_dimension: int = 256,
     ) -> None:
         self.model = model.eval()
-        self.needs = needs
         self.reduction = reduction
         self.pad_id = pad_id
         self.padding_side = padding_side
+        self.kinds = {need.kind for need in needs}
+        self.gradient_targets = sorted({n.target for n in needs if n.kind is Kind.GRADIENT})
+        goals = set(self.gradient_targets)
+        goals |= {LOSS_TARGET} if Kind.STATE_GRADIENT in self.kinds else set()
+        goals |= {SAMPLED} if Kind.FACTORS in self.kinds else set()
+        for goal in goals:
+            check_target(goal)
+        self._goals = sorted(goals)
         self.targets: list[Target] = []
         self.coverage = Coverage(0, 0, ())
-        if Need.GRADIENT in needs:
+        if goals:
             self.targets, self.coverage = find_targets(model, blocks)
         self._wanted = [p for p in model.parameters() if p.requires_grad]
         if padding_side == "left" and not accepts(model, "position_ids"):
             raise ModelError("this architecture takes no position_ids; pad on the right.")
+        self._errors = ErrorProjection(error_dimension, reduction)
+        self._outputs = OutputStates(model)
+        self._needs_states = Kind.ERROR in self.kinds or BALANCED in goals
+        self._goal = LOSS_TARGET
         self._gradients: dict[str, Tensor] = {}
+        self._state_gradients: dict[int, Tensor] = {}
+        self._factors = FactorSums()
+        self._batch_factors = FactorSums()
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -94,20 +110,31 @@ class Pass:
         """Whether the model computes in float32 or better."""
         return all(p.dtype in (torch.float32, torch.float64) for p in self.model.parameters())
 
-    def arrays(self, rows: Sequence[TokenRow]) -> list[SignalArray]:
-        """The arrays that the pass emits for these rows."""
+    def arrays(self, rows: Sequence[TokenRow]) -> dict[str, list[SignalArray]]:
+        """The arrays that the pass emits for these rows, by the need that asks for them."""
         longest = max((int(row.loss_mask.sum()) for row in rows), default=1)
-        found = [
-            SignalArray(LOSS, ()),
-            SignalArray(TOKENS, (), "int64"),
-            SignalArray(TOKEN_LOSS, (longest,)),
-        ]
-        if Need.HIDDEN in self.needs:
-            config: Any = self.model.config
-            text = config.get_text_config()
-            shape = (text.num_hidden_layers + 1, text.hidden_size)
-            found += [SignalArray(hidden_name(pool), shape) for pool in POOLS]
-        found += [SignalArray(gradient_name(b.name), b.shape) for b in self.blocks]
+        config: Any = self.model.config
+        text = config.get_text_config()
+        states = (text.num_hidden_layers + 1, text.hidden_size)
+        found = {
+            Need(Kind.LOSS).slug: [
+                SignalArray(LOSS, ()),
+                SignalArray(TOKENS, (), "int64"),
+                SignalArray(TOKEN_LOSS, (longest,)),
+            ]
+        }
+        if Kind.HIDDEN in self.kinds:
+            pools = [SignalArray(hidden_name(pool), states) for pool in POOLS]
+            found[Need(Kind.HIDDEN).slug] = pools
+        if Kind.STATE_GRADIENT in self.kinds:
+            found[Need(Kind.STATE_GRADIENT).slug] = [SignalArray(STATE_GRADIENT, states)]
+        if Kind.ERROR in self.kinds:
+            shape = (self._errors.size(text.vocab_size), text.hidden_size)
+            found[Need(Kind.ERROR).slug] = [SignalArray(TOKEN_ERROR, shape)]
+        for target in self.gradient_targets:
+            found[Need(Kind.GRADIENT, target).slug] = [
+                SignalArray(gradient_name(b.name, target), b.shape) for b in self.blocks
+            ]
         return found
 
     def run(self, rows: Sequence[TokenRow]) -> dict[str, np.ndarray]:
@@ -130,7 +157,13 @@ class Pass:
             half = len(rows) // 2
             return _joined([self.run(rows[:half]), self.run(rows[half:])])
         _require_finite(emitted, rows)
+        self._factors.merge(self._batch_factors)
         return emitted
+
+    def take_factors(self) -> FactorSums:
+        """Kronecker factors added up over the rows that were run since they were last taken."""
+        found, self._factors = self._factors, FactorSums()
+        return found
 
     def verify(self, rows: Sequence[TokenRow], tolerance: float = 1e-3) -> float:
         """Compares the captured gradients with autograd's own, summed over a few rows.
@@ -150,7 +183,8 @@ class Pass:
             for parameter in self._wanted:
                 parameter.requires_grad_(True)
                 parameter.grad = None
-            self._forward_backward(self._batch(rows), rows)
+            found = self._forward(self._batch(rows))
+            self._backward(LOSS_TARGET, found, rows, last=True)
         worst = 0.0
         for target in self.targets:
             module: Any = target.module
@@ -172,14 +206,26 @@ class Pass:
         for parameter in self._wanted:
             parameter.grad = None
         self._gradients.clear()
+        self._state_gradients.clear()
         return worst
 
     def _run(self, rows: Sequence[TokenRow]) -> dict[str, np.ndarray]:
+        self._batch_factors = FactorSums()
+        batch = self._batch(rows)
         with self._tracing():
-            emitted = self._forward_backward(self._batch(rows), rows)
-        for block in self.blocks:
-            emitted[gradient_name(block.name)] = _array(self._gradient(block, len(rows)))
-        self._gradients.clear()
+            found = self._forward(batch)
+            emitted = self._forward_signals(batch, found, rows)
+            for goal in self._goals:
+                self._backward(goal, found, rows, last=goal == self._goals[-1])
+                if goal in self.gradient_targets:
+                    for block in self.blocks:
+                        name = gradient_name(block.name, goal)
+                        emitted[name] = _array(self._gradient(block, len(rows)))
+                if goal == LOSS_TARGET and Kind.STATE_GRADIENT in self.kinds:
+                    emitted[STATE_GRADIENT] = self._stacked_state_gradients(found, len(rows))
+                self._gradients.clear()
+        if Kind.FACTORS in self.kinds:
+            self._batch_factors.rows += len(rows)
         return emitted
 
     def _gradient(self, block: Block, rows: int) -> Tensor:
@@ -188,11 +234,11 @@ class Pass:
         device = next(self.model.parameters()).device
         return torch.zeros(rows, *block.shape, device=device) if found is None else found
 
-    def _forward_backward(self, batch: Batch, rows: Sequence[TokenRow]) -> dict[str, np.ndarray]:
+    def _forward(self, batch: Batch) -> CountedLosses:
         options: dict[str, Any] = {}
         if accepts(self.model, "position_ids"):
             options["position_ids"] = batch.positions
-        if Need.HIDDEN in self.needs:
+        if Kind.HIDDEN in self.kinds or Kind.STATE_GRADIENT in self.kinds:
             options["output_hidden_states"] = True
         with torch.set_grad_enabled(bool(self.targets)):
             found = counted_losses(
@@ -202,19 +248,39 @@ class Pass:
                 attention_mask=batch.attention,
                 **options,
             )
-            per_row, count = found.losses.sum(1), found.counted.sum(1)
-            if self.targets:
-                self._gradients = {}
-                weighted = per_row / count if self.reduction == "mean" else per_row
-                torch.autograd.backward(weighted.sum())
+        self._kept = batch.attention[:, found.keep]
+        self._states = self._outputs.take(found.keep) if self._needs_states else None
+        if Kind.STATE_GRADIENT in self.kinds:
+            for layer, state in enumerate(found.outputs.hidden_states):
+                if state.requires_grad:
+                    state.register_hook(self._state_hook(layer, batch.prompt_ends))
+        return found
+
+    def _forward_signals(
+        self, batch: Batch, found: CountedLosses, rows: Sequence[TokenRow]
+    ) -> dict[str, np.ndarray]:
         emitted = {
-            LOSS: _array(per_row.detach()),
-            TOKENS: count.cpu().numpy().astype(np.int64),
+            LOSS: _array(found.losses.detach().sum(1)),
+            TOKENS: found.counted.sum(1).cpu().numpy().astype(np.int64),
             TOKEN_LOSS: self._token_losses(found.losses.detach(), found.counted, rows),
         }
-        if Need.HIDDEN in self.needs:
+        if Kind.HIDDEN in self.kinds:
             emitted |= _pooled(found.outputs.hidden_states, batch.pools)
+        if Kind.ERROR in self.kinds:
+            assert self._states is not None
+            labels = batch.labels[:, 1:][:, found.keep]
+            emitted[TOKEN_ERROR] = _array(self._errors(found, labels, self._states))
         return emitted
+
+    def _backward(
+        self, goal: str, found: CountedLosses, rows: Sequence[TokenRow], *, last: bool
+    ) -> None:
+        self._goal = goal
+        self._gradients = {}
+        self._state_gradients = {}
+        with torch.enable_grad():
+            start = objective(goal, found, self._states, rows, self.reduction)
+        torch.autograd.backward(start, retain_graph=not last)
 
     @contextmanager
     def _tracing(self) -> Iterator[None]:
@@ -222,6 +288,13 @@ class Pass:
         handles = [
             target.module.register_forward_hook(self._hook(target)) for target in self.targets
         ]
+        if self._needs_states:
+            handles.append(self._outputs.attach())
+        if Kind.STATE_GRADIENT in self.kinds:
+            # the graph must begin below every hidden state that a gradient is wanted of
+            model: Any = self.model
+            embeddings = model.get_input_embeddings()
+            handles.append(embeddings.register_forward_hook(_begin_graph))
         try:
             for parameter, _ in flags:
                 parameter.requires_grad_(False)
@@ -233,13 +306,11 @@ class Pass:
                 parameter.requires_grad_(flag)
 
     def _hook(self, target: Target) -> Any:
-        def forward(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def forward(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            _begin_graph(module, inputs, output)
             if not torch.is_grad_enabled():
                 return
             activation = inputs[0].detach()
-            if not output.requires_grad:
-                # below the lowest traced layer nothing needs a gradient: the graph begins here
-                output.requires_grad_(True)
             hooked: Any = output
             hooked.register_hook(lambda delta: self._collect(target, activation, delta))
 
@@ -248,39 +319,59 @@ class Pass:
     def _collect(self, target: Target, activation: Tensor, delta: Tensor) -> None:
         rows = self._rows
         a, d = _per_row(activation, rows, target), _per_row(delta.detach(), rows, target)
+        if self._goal == SAMPLED and Kind.FACTORS in self.kinds:
+            self._add_factors(target, a, d)
+            if SAMPLED not in self.gradient_targets:
+                return
         if target.weight is not None:
             pair = (a, d) if target.transposed else (d, a)
             self._add(target.weight.name, torch.bmm(pair[0].transpose(1, 2), pair[1]))
         if target.bias is not None:
             self._add(target.bias.name, d.sum(1))
 
+    def _add_factors(self, target: Target, activation: Tensor, delta: Tensor) -> None:
+        length = activation.shape[1]
+        # the output layer sees the predicting positions alone
+        seen = self._attention if length == self._attention.shape[1] else self._kept
+        real = seen.flatten().bool()
+        if len(real) != activation.shape[0] * length:
+            raise ModelError(
+                f"{(target.weight or target.bias or Block('?', ())).name}: its layer sees other tokens "
+                "than the row has, so Kronecker factors cannot be taken there. Leave it out with --blocks."
+            )
+        a, d = activation.flatten(0, 1)[real], delta.flatten(0, 1)[real]
+        inner, outer, tokens = a.T @ a, d.T @ d, len(a)
+        if target.weight is not None:
+            pair = (inner, outer) if target.transposed else (outer, inner)
+            self._batch_factors.add(target.weight.name, _array(pair[0]), _array(pair[1]), tokens)
+        if target.bias is not None:
+            self._batch_factors.add(target.bias.name, _array(outer), np.ones((1, 1)), tokens)
+
     def _add(self, name: str, gradient: Tensor) -> None:
         # a module that runs twice in one forward contributes twice
         held = self._gradients.get(name)
         self._gradients[name] = gradient if held is None else held + gradient
 
+    def _state_hook(self, layer: int, ends: Tensor) -> Any:
+        def take(gradient: Tensor) -> None:
+            if self._goal == LOSS_TARGET:
+                at = torch.arange(len(ends), device=gradient.device)
+                self._state_gradients[layer] = gradient[at, ends].detach()
+
+        return take
+
+    def _stacked_state_gradients(self, found: CountedLosses, rows: int) -> np.ndarray:
+        like = found.outputs.hidden_states[0]
+        zero = torch.zeros(rows, like.shape[-1], dtype=like.dtype, device=like.device)
+        layers = range(len(found.outputs.hidden_states))
+        return _array(torch.stack([self._state_gradients.get(i, zero) for i in layers], 1).float())
+
     def _batch(self, rows: Sequence[TokenRow]) -> Batch:
-        length = max(len(row.ids) for row in rows)
-        shape = (len(rows), length)
-        ids = np.full(shape, self.pad_id, dtype=np.int64)
-        attention = np.zeros(shape, dtype=np.int64)
-        positions = np.zeros(shape, dtype=np.int64)
-        labels = np.full(shape, IGNORED, dtype=np.int64)
-        pools = np.zeros((len(rows), len(POOLS), length), dtype=np.float32)
-        for index, row in enumerate(rows):
-            n = len(row.ids)
-            at = slice(length - n, length) if self.padding_side == "left" else slice(0, n)
-            ids[index, at] = row.ids
-            attention[index, at] = row.attention
-            positions[index, at] = np.arange(n)
-            labels[index, at] = np.where(row.loss_mask, row.ids, IGNORED)
-            pools[index, :, at] = _pool_weights(row)
-        self._rows = len(rows)
         device = next(self.model.parameters()).device
-        tensors = (
-            torch.from_numpy(a).to(device) for a in (ids, attention, positions, labels, pools)
-        )
-        return Batch(*tensors)
+        batch = make_batch(rows, self.pad_id, self.padding_side, device)
+        self._rows = len(rows)
+        self._attention = batch.attention
+        return batch
 
     def _token_losses(
         self, losses: Tensor, counted: Tensor, rows: Sequence[TokenRow]
@@ -306,12 +397,10 @@ def _per_row(tensor: Tensor, rows: int, target: Target) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
-def _pool_weights(row: TokenRow) -> np.ndarray:
-    """Weights of the positions of a row in each pool, pools × T; each sums to one."""
-    at = np.arange(len(row.ids))
-    prompt = row.attention & (at <= row.prompt_end)
-    masks = np.stack([at == row.prompt_end, prompt, row.response_mask, row.attention])
-    return np.asarray(masks / np.maximum(1, masks.sum(1, keepdims=True)), dtype=np.float32)
+def _begin_graph(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
+    # below the lowest traced layer nothing needs a gradient: the graph begins here
+    if torch.is_grad_enabled() and not output.requires_grad:
+        output.requires_grad_(True)
 
 
 def _pooled(states: tuple[Tensor, ...], weights: Tensor) -> dict[str, np.ndarray]:

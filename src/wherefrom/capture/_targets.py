@@ -10,6 +10,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from wherefrom.errors import ModelError, SettingError
+from wherefrom.models import clean_name
 from wherefrom.signals import Block
 
 
@@ -55,18 +56,6 @@ class Coverage:
             shown = ", ".join(self.missing[:4])
             line += f"; not traced: {shown}" + (" …" if len(self.missing) > 4 else "")
         return line
-
-
-def clean_name(parameter: str) -> str:
-    """A parameter's name without the wrappers that PEFT puts around it.
-
-    Example:
-        >>> clean_name("base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight")
-        'model.layers.0.self_attn.q_proj.lora_A.weight'
-    """
-    name = re.sub(r"^base_model\.model\.", "", parameter)
-    name = re.sub(r"\.(lora_[AB])\.[^.]+\.", r".\1.", name)
-    return re.sub(r"\.modules_to_save\.[^.]+\.", ".", name)
 
 
 def find_targets(model: nn.Module, blocks: str | None = None) -> tuple[list[Target], Coverage]:

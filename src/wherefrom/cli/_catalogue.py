@@ -26,10 +26,10 @@ def _methods() -> Table:
     rows = []
     for name, cls in sorted(registered().items()):
         m = cls()
-        needs = ", ".join(sorted(m.needs))
+        needs = ", ".join(sorted({need.slug for need in m.needs})) or "text"
         about = (cls.__doc__ or "").strip().splitlines()[0]
         rows.append([name, m.family, m.cost, m.paper, needs, about])
-    return ["name", "family", "cost", "paper", "needs", "about"], rows
+    return ["name", "family", "cost", "paper", "signals", "about"], rows
 
 
 def _tasks() -> Table:

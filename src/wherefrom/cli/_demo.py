@@ -32,7 +32,7 @@ def demo(
     epochs: o.Epochs = 10,
     form: o.Formatted = o.Format.table,
 ) -> None:
-    """The main job on the embedded model: task → LoRA → pass → all methods → report.
+    """The main job on the embedded model: task → LoRA → pass → fast methods → report.
 
     Example: wherefrom demo --out runs/demo
     """

@@ -34,8 +34,9 @@ def index(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="Methods to capture for; those of the run, or all, if not given."),
+        typer.Option(help="Methods to capture for; those of the run, or fast, if not given."),
     ] = None,
+    budget: o.Budget = None,
     recipe: Annotated[str | None, typer.Option(help="sound-1 or paper-1.")] = None,
     shape: o.Shape = None,
     limit: o.Limit = None,
@@ -49,6 +50,16 @@ def index(
         int | None, typer.Option(min=1, help="Most tokens of a batch; 512 if not given.")
     ] = None,
     blocks: o.Blocks = None,
+    checkpoints: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Checkpoints of the training run passed over at most; 3 if not given."
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(min=2, help="Weights drawn for Bayesian influence; 32 if not given."),
+    ] = None,
     strict: o.Strict = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away signals that are there.")
@@ -80,11 +91,13 @@ def index(
             "max_length": max_length,
             "trust_remote_code": trust_remote_code or None,
         },
-        changes={"methods": split_specs(methods) if methods else None},
+        changes={"methods": split_specs(methods) if methods else None, "budget": budget},
         index={
             "precision": precision,
             "batch_tokens": batch_tokens,
             "blocks": blocks,
+            "checkpoints": checkpoints,
+            "draws": draws,
             "strict": strict or None,
         },
     )

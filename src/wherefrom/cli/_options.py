@@ -23,7 +23,18 @@ Model = Annotated[
     typer.Option(help="Base model: builtin:smollm2-135m, a folder, a .gguf file or a hub id."),
 ]
 Methods = Annotated[
-    str, typer.Option(help="Methods, comma-separated, each NAME or NAME(setting=value); or all.")
+    str,
+    typer.Option(
+        help="Methods, comma-separated, each NAME or NAME(setting=value); or all, fast (what one forward "
+        "and one backward pass serve), paper."
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        help="How long the passes may take together, as 10min; methods that would go over are left out.",
+        show_default=False,
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read only that many training rows.")]
@@ -38,6 +49,12 @@ MaxLength = Annotated[int | None, typer.Option(min=2, help="Tokens of a row.")]
 Shape = Annotated[str | None, typer.Option(help="Row shape; detected when not given.")]
 Precision = Annotated[str, typer.Option(help="Of the pass: float32 or bfloat16.")]
 BatchTokens = Annotated[int, typer.Option(min=1, help="Most tokens of a batch of the pass.")]
+Checkpoints = Annotated[
+    int, typer.Option(min=1, help="Checkpoints of the training run that are passed over at most.")
+]
+Draws = Annotated[
+    int, typer.Option(min=2, help="Weights drawn around the final ones, for Bayesian influence.")
+]
 Blocks = Annotated[
     str | None, typer.Option(help="Trace only weight matrices whose name matches this expression.")
 ]

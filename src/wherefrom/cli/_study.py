@@ -18,7 +18,8 @@ def register(app: typer.Typer) -> None:
 def study(
     tasks: Annotated[list[str], typer.Argument(help="Tasks, as in `wherefrom list tasks`.")],
     model: o.Model = "builtin:smollm2-135m",
-    methods: o.Methods = "all",
+    methods: o.Methods = "fast",
+    budget: o.Budget = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 1,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Training rows of each class.", show_default=False)
@@ -42,6 +43,8 @@ def study(
     batch_size: o.BatchSize = 8,
     mode: o.Mode = "lora",
     targets: o.Targets = None,
+    checkpoints: o.Checkpoints = 3,
+    draws: o.Draws = 32,
     precision: o.Precision = "float32",
     batch_tokens: o.BatchTokens = 512,
     blocks: o.Blocks = None,
@@ -63,13 +66,20 @@ def study(
     settings = {
         "model": model,
         "methods": split_specs(methods),
+        "budget": budget,
         "train_per_class": limit,
         "queries_per_class": query_limit,
         "template": template,
         "mask": mask,
         "max_length": max_length,
         "finetune": o.tuning(epochs, rank, alpha, learning_rate, batch_size, mode, targets, seed=0),
-        "index": {"precision": precision, "batch_tokens": batch_tokens, "blocks": blocks},
+        "index": {
+            "precision": precision,
+            "batch_tokens": batch_tokens,
+            "blocks": blocks,
+            "checkpoints": checkpoints,
+            "draws": draws,
+        },
     }
     plan = StudyPlan(tuple(tasks), tuple(recipe.split(",")), seeds, settings)
     frame = run_study(plan, out, finished=lambda done: say(f"report: {report_run(done.run)}"))

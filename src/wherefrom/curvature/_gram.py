@@ -1,4 +1,4 @@
-"""Gram matrices: everything that empirical-Fisher methods need of a block's gradients."""
+"""The dual form: everything follows from inner products between rows."""
 
 from __future__ import annotations
 
@@ -8,96 +8,186 @@ from functools import cached_property
 import numpy as np
 import scipy.linalg
 
-from wherefrom.data import Recipe
-
-Filter = Callable[[np.ndarray], np.ndarray]
-"""A function of the eigenvalues of F = (1/n) Σ g_i g_iᵀ."""
+from wherefrom.curvature._fisher import Filter, FisherBlock
 
 
-class GramBlock:
-    """One block's gradients seen through inner products.
+class GramBlock(FisherBlock):
+    """A block's gradients through their Gram matrices.
 
-    With G (n × p) the training rows' gradients and Q (q × p) the queries', K = G Gᵀ, C = Q Gᵀ and
-    D = diag(Q Qᵀ) determine every method built on the empirical Fisher F = GᵀG/n: for any function f,
-    q·f(F)·g_i = [C U f(σ) Uᵀ]_i where K/n = U σ Uᵀ (METHODS: the Gram identity). Products and the
-    decomposition are in float64.
+    With the empirical Fisher F = GᵀG/n and K/n = U σ Uᵀ, q·f(F)·g_i = [C U f(σ) Uᵀ]_i for any f (METHODS:
+    the Gram identity). With F of other rows R, f(F) = f(0)·I + Rᵀ U [(f(σ) − f(0))/(mσ)] Uᵀ R. Products
+    and decompositions are in float64.
 
     Args:
-        gram: K, n × n.
-        cross: C, q × n.
-        query_norms: D, squared norms of the queries' gradients, (q,).
+        gram: K = G Gᵀ, n × n.
+        cross: C = Q Gᵀ, q × n.
+        query_norms: squared norms of the queries' gradients, (q,).
         size: p, entries of the block.
+        basis: of another F = RᵀR/m: R Rᵀ (m × m), Q Rᵀ (q × m) and G Rᵀ (n × m); None where R = G.
     """
 
     def __init__(
-        self, gram: np.ndarray, cross: np.ndarray, query_norms: np.ndarray, size: int
+        self,
+        gram: np.ndarray,
+        cross: np.ndarray,
+        query_norms: np.ndarray,
+        size: int,
+        basis: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self.gram = gram
         self.cross = cross
         self.query_norms = query_norms
         self.size = size
+        self.basis = basis
+        self.train_norms = np.diagonal(gram)
 
     @classmethod
-    def of(cls, train: np.ndarray, query: np.ndarray) -> GramBlock:
-        """From gradients: training rows × p and queries × p."""
+    def of(cls, train: np.ndarray, query: np.ndarray, basis: np.ndarray | None = None) -> GramBlock:
+        """From gradients, rows × p each; `basis` are the rows of F where they are not `train`."""
         g = np.asarray(train, dtype=np.float64)
         q = np.asarray(query, dtype=np.float64)
-        return cls(g @ g.T, q @ g.T, np.einsum("qp,qp->q", q, q), g.shape[1])
+        other = None
+        if basis is not None:
+            r = np.asarray(basis, dtype=np.float64)
+            other = (r @ r.T, q @ r.T, g @ r.T)
+        return cls(g @ g.T, q @ g.T, np.einsum("qp,qp->q", q, q), g.shape[1], other)
 
     def __add__(self, other: GramBlock) -> GramBlock:
         """The Gram matrices of both blocks' gradients put end to end."""
+        basis = None
+        if self.basis is not None and other.basis is not None:
+            first, second, third = (a + b for a, b in zip(self.basis, other.basis, strict=True))
+            basis = (first, second, third)
         return GramBlock(
             self.gram + other.gram,
             self.cross + other.cross,
             self.query_norms + other.query_norms,
             self.size + other.size,
+            basis,
         )
 
     @property
-    def rows(self) -> int:
-        """n, the number of training rows."""
-        return len(self.gram)
+    def basis_rows(self) -> int:
+        """m, the number of rows that F is made of."""
+        return len(self._basis[0])
 
     @property
     def trace(self) -> float:
-        """tr(F), the mean squared norm of the training rows' gradients."""
-        return float(np.trace(self.gram)) / max(1, self.rows)
+        """tr(F), the mean squared norm of its rows."""
+        return float(np.trace(self._basis[0])) / max(1, self.basis_rows)
 
     @property
-    def train_norms(self) -> np.ndarray:
-        """Squared norms of the training rows' gradients, (n,)."""
-        return np.diagonal(self.gram)
-
-    def damping(self, recipe: Recipe, strength: float | None = None) -> float:
-        """λ of the block by the recipe's rule, with another strength c if given."""
-        c = recipe.damping if strength is None else strength
-        entries = self.size if recipe.damping_rule == "mean" else min(self.rows, self.size)
-        return c * self.trace / max(1, entries)
+    def _basis(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return (self.gram, self.cross, self.gram) if self.basis is None else self.basis
 
     @cached_property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eigenvalues σ of K/n, ascending and not below zero, and eigenvectors U (n × n)."""
-        values, vectors = scipy.linalg.eigh(self.gram / max(1, self.rows), driver="evd")
+        """Eigenvalues of F, ascending and not below zero, and eigenvectors U of its Gram matrix."""
+        matrix = self._basis[0] / max(1, self.basis_rows)
+        values, vectors = scipy.linalg.eigh(matrix, driver="evd")
         return np.maximum(values, 0.0), vectors
 
     def filtered(self, f: Filter) -> np.ndarray:
         """q·f(F)·g_i for every query and training row, q × n."""
         sigma, vectors = self.spectrum
-        return np.asarray(((self.cross @ vectors) * f(sigma)) @ vectors.T)
+        if self.basis is None:
+            return np.asarray(((self.cross @ vectors) * f(sigma)) @ vectors.T)
+        _, query, train = self.basis
+        zero = float(f(np.zeros(1))[0])
+        inner = (query @ vectors) * self._inner(f)
+        return np.asarray(zero * self.cross + inner @ (train @ vectors).T)
 
     def self_filtered(self, f: Filter) -> np.ndarray:
         """g_i·f(F)·g_i for every training row, (n,)."""
         sigma, vectors = self.spectrum
-        return np.asarray((vectors**2) @ (sigma * f(sigma)) * self.rows)
+        if self.basis is None:
+            return np.asarray((vectors**2) @ (sigma * f(sigma)) * self.rows)
+        zero = float(f(np.zeros(1))[0])
+        inside = (self.basis[2] @ vectors) ** 2
+        return np.asarray(zero * self.train_norms + inside @ self._inner(f))
+
+    def query_self_filtered(self, f: Filter) -> np.ndarray:
+        """q·f(F)·q for every query, (q,)."""
+        inside, outside = self.query_energy()
+        return np.asarray(inside @ f(self.spectrum[0]) + outside * float(f(np.zeros(1))[0]))
 
     def query_energy(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where the queries' gradients lie: squared coordinates in F's eigendirections, and outside.
-
-        Returns:
-            Inside, q × n, by eigendirection; outside the span of the training rows, (q,).
-        """
-        sigma, vectors = self.spectrum
-        floor = 1e-12 * max(float(sigma.max(initial=0.0)), 1e-300)
-        coordinates = (self.cross @ vectors) ** 2 / (self.rows * np.maximum(sigma, floor))
-        inside = np.where(sigma > floor, coordinates, 0.0)
+        """Squared coordinates of the queries in F's eigendirections (q × m), and outside (q,)."""
+        coordinates, _ = self._coordinates()
+        inside = coordinates**2
         return inside, np.maximum(self.query_norms - inside.sum(1), 0.0)
+
+    def coefficients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Eigenvalues, queries' coordinates with the rest last, and the map to scores; see the base."""
+        sigma, vectors = self.spectrum
+        query, keep = self._coordinates()
+        scale = np.where(keep, 1 / np.sqrt(self.basis_rows * np.where(keep, sigma, 1.0)), 0.0)
+        train = (self._basis[2] @ vectors * scale).T
+        _, outside = self.query_energy()
+        rest = np.sqrt(outside)
+        return np.append(sigma, 0.0), np.column_stack([query, rest]), train
+
+    def through_basis(self, weight: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Σ_j w(q·r_j, ‖r_j‖²)(r_j·g_i), q × n."""
+        gram, query, train = self._basis
+        return np.asarray(weight(query, np.diagonal(gram)) @ train.T)
+
+    def centred(self) -> GramBlock:
+        """The block with the training rows' mean taken off both sides; F's own rows by their own mean."""
+        mean_k, mean_c = self.gram.mean(0), self.cross.mean(1)
+        grand = mean_k.mean()
+        gram = self.gram - mean_k[:, None] - mean_k[None, :] + grand
+        cross = self.cross - mean_c[:, None] - mean_k[None, :] + grand
+        norms = np.maximum(self.query_norms - 2 * mean_c + grand, 0.0)
+        basis = None
+        if self.basis is not None:
+            r, q, g = self.basis
+            # (q − ḡ)·(r − r̄), and (r − r̄)·(r' − r̄)
+            middle = np.eye(len(r)) - 1 / len(r)
+            basis = (middle @ r @ middle, (q - g.mean(0)) @ middle, (g - g.mean(0)) @ middle)
+        return GramBlock(gram, cross, norms, self.size, basis)
+
+    def scaled(self, train: np.ndarray, query: np.ndarray) -> GramBlock:
+        """The block with every training row and query multiplied by a number of its own."""
+        basis = None
+        if self.basis is not None:
+            r, q, g = self.basis
+            basis = (r, q * query[:, None], g * train[:, None])
+        return GramBlock(
+            self.gram * np.outer(train, train),
+            self.cross * np.outer(query, train),
+            self.query_norms * query**2,
+            self.size,
+            basis,
+        )
+
+    def whitened(self, damping: float) -> GramBlock:
+        """The block with (F + λI)^(−1/2) on both sides, F of the training rows."""
+
+        def f(s: np.ndarray) -> np.ndarray:
+            return 1 / (s + damping)
+
+        sigma, vectors = self.spectrum
+        if self.basis is None:
+            gram = (vectors * (sigma * f(sigma) * self.rows)) @ vectors.T
+        else:
+            train = self.basis[2] @ vectors
+            gram = self.gram * float(f(np.zeros(1))[0]) + (train * self._inner(f)) @ train.T
+        return GramBlock(gram, self.filtered(f), self.query_self_filtered(f), self.size)
+
+    def _inner(self, f: Filter) -> np.ndarray:
+        sigma, _ = self.spectrum
+        keep = sigma > _floor(sigma)
+        safe = np.where(keep, sigma, 1.0)
+        zero = float(f(np.zeros(1))[0])
+        return np.where(keep, (f(safe) - zero) / (self.basis_rows * safe), 0.0)
+
+    def _coordinates(self) -> tuple[np.ndarray, np.ndarray]:
+        sigma, vectors = self.spectrum
+        keep = sigma > _floor(sigma)
+        scale = np.sqrt(self.basis_rows * np.where(keep, sigma, 1.0))
+        return np.where(keep, self._basis[1] @ vectors / scale, 0.0), keep
+
+
+def _floor(sigma: np.ndarray) -> float:
+    return 1e-12 * max(float(sigma.max(initial=0.0)), 1e-300)

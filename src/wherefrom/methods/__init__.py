@@ -1,11 +1,28 @@
 """Attribution methods: one file a family, each registered by its decorator."""
 
-from wherefrom.methods import _fisher, _gradient, _representation, _text  # noqa: F401
-from wherefrom.methods._method import (
-    BlockMethod,
-    DirectMethod,
-    Evidence,
-    Method,
+from wherefrom.methods import (  # noqa: F401
+    _bayesian,
+    _contrast,
+    _dra,
+    _embedding,
+    _fisher,
+    _for_value,
+    _gradient,
+    _knn_shapley,
+    _kronecker,
+    _less,
+    _projected,
+    _representation,
+    _rept,
+    _solvers,
+    _source,
+    _text,
+    _trak,
+)
+from wherefrom.methods._block import BlockEvidence, BlockMethod, DampedMethod, Sums
+from wherefrom.methods._evidence import Evidence, Point
+from wherefrom.methods._method import COSTS, DirectMethod, Method, Resource, Trait
+from wherefrom.methods._registry import (
     method,
     parse_method,
     registered,
@@ -15,12 +32,19 @@ from wherefrom.methods._method import (
 from wherefrom.methods._score import SHARED, Scored, score_all
 
 __all__ = [
+    "COSTS",
     "SHARED",
+    "BlockEvidence",
     "BlockMethod",
+    "DampedMethod",
     "DirectMethod",
     "Evidence",
     "Method",
+    "Point",
+    "Resource",
     "Scored",
+    "Sums",
+    "Trait",
     "method",
     "parse_method",
     "registered",

@@ -1,4 +1,4 @@
-"""Gradient products: the inner product and the cosine of loss gradients."""
+"""Gradient products: inner product and cosine, at the final model or along the training run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from wherefrom.curvature import GramBlock
-from wherefrom.data import Recipe
-from wherefrom.methods._method import BlockMethod, Method, method
+from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
+from wherefrom.methods._method import Method
+from wherefrom.methods._registry import method
 
 
 @method("gradient_dot")
@@ -24,9 +24,9 @@ class GradientDot(BlockMethod):
     paper: ClassVar[str] = "2002.08484"
     unit: ClassVar[str] = "nats off the query's loss for a unit gradient step on the row"
 
-    def contribution(self, block: GramBlock, recipe: Recipe) -> dict[str, np.ndarray]:
+    def contribution(self, block: BlockEvidence) -> Sums:
         """C."""
-        return {"score": block.cross}
+        return {"score": block.fisher.cross}
 
 
 @method("gradient_cosine")
@@ -42,11 +42,25 @@ class GradientCosine(BlockMethod):
         """Per block and whole."""
         return [cls(), cls(scope="whole")]
 
-    def contribution(self, block: GramBlock, recipe: Recipe) -> dict[str, np.ndarray]:
+    def contribution(self, block: BlockEvidence) -> Sums:
         """C, each entry over both norms."""
-        norms = np.sqrt(np.outer(block.query_norms, block.train_norms))
-        return {"score": np.divide(block.cross, norms, out=np.zeros_like(norms), where=norms > 0)}
+        return {"score": block.fisher.unit().cross}
 
-    def finish(self, sums: dict[str, np.ndarray], blocks: int) -> np.ndarray:
+    def finish(self, sums: Sums, blocks: int) -> np.ndarray:
         """The mean over blocks."""
         return sums["score"] / blocks
+
+
+@method("tracin")
+@dataclass(frozen=True)
+class TracIn(GradientDot):
+    """Inner products added up over checkpoints, each times its learning rate: Σ_c η_c q_c·g_{c,i}.
+
+    TracInCP (Pruthi et al. 2020, eq. 1), derived for SGD: under AdamW a step is not η·g, and the sum is
+    an analogy. A checkpoint stands for the steps since the one before it, with their mean rate.
+    """
+
+    unit: ClassVar[str] = (
+        "nats off the query's loss, to first order, for one visit of the row a checkpoint"
+    )
+    checkpoints: str = "rate"

@@ -8,8 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from wherefrom.errors import SettingError
-from wherefrom.methods._method import DirectMethod, Evidence, Method, method
-from wherefrom.signals import POOLS, Need, hidden_name
+from wherefrom.methods._evidence import Evidence
+from wherefrom.methods._method import DirectMethod, Method, Trait
+from wherefrom.methods._registry import method
+from wherefrom.signals import POOLS, Kind, Need, both, hidden_name
 
 
 @method("repsim")
@@ -26,7 +28,6 @@ class RepSim(DirectMethod):
 
     family: ClassVar[str] = "representation"
     paper: ClassVar[str] = "2409.19998"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.HIDDEN})
     unit: ClassVar[str] = "cosine, −1 to 1"
     position: str = "last_prompt"
     layer: int = -1
@@ -37,6 +38,17 @@ class RepSim(DirectMethod):
             raise SettingError(
                 f"repsim: position must be one of {', '.join(POOLS)}, not {self.position!r}."
             )
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Hidden states."""
+        return both(Kind.HIDDEN)
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """States of the prompt say nothing of the response."""
+        blind = self.position in ("last_prompt", "mean_prompt")
+        return frozenset({Trait.RESPONSE_BLIND}) if blind else frozenset()
 
     @classmethod
     def variants(cls) -> list[Method]:

@@ -12,8 +12,9 @@ import xxhash
 
 from wherefrom.data import Example
 from wherefrom.errors import SettingError
-from wherefrom.methods._method import DirectMethod, Evidence, method
-from wherefrom.signals import Need
+from wherefrom.methods._evidence import Evidence
+from wherefrom.methods._method import DirectMethod, Trait
+from wherefrom.methods._registry import method
 
 _WORD = re.compile(r"\w+")
 
@@ -27,7 +28,6 @@ class _TextMethod(DirectMethod):
     """
 
     family: ClassVar[str] = "text"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEXT})
     text: str = "both"
 
     def __post_init__(self) -> None:
@@ -98,9 +98,13 @@ class Random(DirectMethod):
     """
 
     family: ClassVar[str] = "baseline"
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEXT})
     unit: ClassVar[str] = "uniform, 0 to 1"
     seed: int = 0
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """Chance knows nothing."""
+        return frozenset({Trait.NO_EVIDENCE})
 
     def score(self, evidence: Evidence) -> np.ndarray:
         """Numbers that depend on ids and seed alone, not on the order of rows."""

@@ -3,23 +3,40 @@
 from wherefrom.models._builtin import builtin_model
 from wherefrom.models._finetune import batch_order, finetune
 from wherefrom.models._generate import generate
+from wherefrom.models._langevin import draw_weights
 from wherefrom.models._load import LoadedModel, Precision, fingerprint, load_model, load_tokenizer
-from wherefrom.models._loss import IGNORED, accepts, counted_losses
+from wherefrom.models._loss import IGNORED, CountedLosses, accepts, counted_losses
+from wherefrom.models._points import (
+    Checkpoint,
+    at_weights,
+    clean_name,
+    read_checkpoints,
+    read_moments,
+    same_weights,
+)
 from wherefrom.models._settings import FinetuneSettings, has_fast_bfloat16
 
 __all__ = [
     "IGNORED",
+    "Checkpoint",
+    "CountedLosses",
     "FinetuneSettings",
     "LoadedModel",
     "Precision",
     "accepts",
+    "at_weights",
     "batch_order",
     "builtin_model",
+    "clean_name",
     "counted_losses",
+    "draw_weights",
     "finetune",
     "fingerprint",
     "generate",
     "has_fast_bfloat16",
     "load_model",
     "load_tokenizer",
+    "read_checkpoints",
+    "read_moments",
+    "same_weights",
 ]

@@ -21,11 +21,15 @@ class CountedLosses:
     Attributes:
         losses: float32 (or float64), rows × positions, in nats; 0 where the row does not count it.
         counted: bool, rows × positions.
+        logits: rows × positions × vocabulary, of the positions that predict these tokens.
+        keep: (positions,), where in the row those predicting positions are.
         outputs: whatever the model returned.
     """
 
     losses: Tensor
     counted: Tensor
+    logits: Tensor
+    keep: Tensor
     outputs: Any
 
 
@@ -63,4 +67,4 @@ def counted_losses(model: nn.Module, labels: Tensor, **inputs: Any) -> CountedLo
     losses = F.cross_entropy(
         logits.flatten(0, 1), targets.flatten(), reduction="none", ignore_index=IGNORED
     )
-    return CountedLosses(losses.view_as(targets), targets != IGNORED, outputs)
+    return CountedLosses(losses.view_as(targets), targets != IGNORED, logits, keep, outputs)

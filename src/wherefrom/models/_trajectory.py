@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from wherefrom.atomic import write_json
 from wherefrom.errors import WherefromError
+from wherefrom.models._points import WEIGHTS, trained_state
 from wherefrom.progress import track
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -87,13 +87,7 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
         """Writes one checkpoint: trained weights, optimizer moments by parameter name, and its place."""
         folder = self.folder / name
         folder.mkdir()
-        state = (
-            get_peft_model_state_dict(model)
-            if isinstance(model, PeftModel)
-            else {n: p for n, p in model.named_parameters() if p.requires_grad}
-        )
-        weights = {n: p.detach().cpu().contiguous().clone() for n, p in state.items()}
-        save_file(weights, folder / "weights.safetensors")
+        save_file(trained_state(model), folder / WEIGHTS)
         if optimizer is not None:
             names = {id(p): n for n, p in model.named_parameters()}
             moments = {

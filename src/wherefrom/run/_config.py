@@ -17,7 +17,7 @@ DEFAULT_MODEL = "builtin:smollm2-135m"
 
 
 class IndexSettings(BaseModel):
-    """How the pass over the rows is run; none of it but `precision` and `blocks` changes a result.
+    """How the pass over the rows is run; batches and padding change no result.
 
     Attributes:
         precision: of the model's weights during the pass.
@@ -25,6 +25,12 @@ class IndexSettings(BaseModel):
         padding_side: where batches are padded.
         blocks: regular expression choosing the traced weight matrices; all when None.
         strict: refuse to run when some trainable parameter cannot be traced.
+        checkpoints: how many checkpoints of the trajectory are passed over, evenly spaced, the last among
+            them, for methods that look along the training run.
+        error_dimension: rows of the random projection that token errors are seen through; a smaller
+            vocabulary is kept exactly.
+        draws: how many weights are drawn around the final ones, for Bayesian influence.
+        draw_radius: how far they lie, as a share of each weight matrix's own root mean square.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +40,10 @@ class IndexSettings(BaseModel):
     padding_side: Literal["right", "left"] = "right"
     blocks: str | None = None
     strict: bool = False
+    checkpoints: int = Field(3, ge=1)
+    error_dimension: int = Field(256, ge=1)
+    draws: int = Field(32, ge=2)
+    draw_radius: float = Field(0.1, gt=0)
 
 
 class RunConfig(BaseModel):
@@ -59,7 +69,8 @@ class RunConfig(BaseModel):
         max_length: in place of the recipe's.
         finetune: settings of fine-tuning; None with an adapter from elsewhere.
         index: how the pass is run.
-        methods: methods to score, or `all`.
+        methods: methods to score, or `all`, `fast`, `paper`.
+        budget: how long the passes may take together, `10min`; methods that would go over it are left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,7 +94,8 @@ class RunConfig(BaseModel):
     max_length: int | None = None
     finetune: FinetuneSettings | None = None
     index: IndexSettings = Field(default_factory=lambda: IndexSettings.model_validate({}))
-    methods: tuple[str, ...] = ("all",)
+    methods: tuple[str, ...] = ("fast",)
+    budget: str | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:

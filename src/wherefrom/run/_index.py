@@ -1,22 +1,25 @@
-"""Indexing: the pass over a set of rows, into a store or into memory."""
+"""Indexing: one pass over a set of rows, into stores or into memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from wherefrom.capture import Coverage, Pass, capture
-from wherefrom.data import Example, Renderer, TokenRow, plan_batches
+from wherefrom.capture import Coverage, Pass, capture, find_targets
+from wherefrom.curvature import FactorSums
+from wherefrom.data import BatchPlan, Example, Renderer, TokenRow, plan_batches
 from wherefrom.errors import ModelError
 from wherefrom.identity import digest_value
 from wherefrom.models import LoadedModel
 from wherefrom.progress import say
 from wherefrom.run._config import IndexSettings
-from wherefrom.signals import MemorySignals, Need, Source
-from wherefrom.store import SignalStore
+from wherefrom.signals import JoinedSignals, Kind, MemorySignals, Need, Sink, Source
+from wherefrom.store import FactorStore, SignalStore, read_factors
 
-_CHUNK_BYTES = 256e6
+_CHUNK_BYTES = 128e6
+_FACTORS = Need(Kind.FACTORS).slug
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Indexed:
 
     Attributes:
         source: the signals.
-        coverage: how much of what was trained they cover.
+        factors: Kronecker factors, where they were asked for.
+        coverage: how much of what was trained the gradients cover.
         note: which rows lost their end to the length limit, as the person was told before the pass; None
             when none did.
     """
 
     source: Source
+    factors: FactorSums | None
     coverage: Coverage
     note: str | None
 
@@ -45,26 +50,29 @@ def index_rows(
     *,
     restart: bool = False,
     what: str = "query",
+    quiet: bool = False,
 ) -> Indexed:
     """Captures the signals of rows.
 
     Args:
-        loaded: the fine-tuned model.
+        loaded: the model in the state that is to be read.
         renderer: template and recipe.
-        rows: examples or queries.
-        needs: which signals.
+        rows: examples, queries or reference answers.
+        needs: which signals; sides and states are not looked at.
         settings: batches and precision.
-        folder: the store; memory when None. An interrupted store is taken up where it stopped.
-        restart: throw away what the folder holds.
+        folder: where the stores go, one for each kind of signal; memory when None. An interrupted store
+            is taken up where it stopped, and what an earlier pass left is not captured again.
+        restart: throw away what the stores hold.
         what: what the rows are called in messages.
+        quiet: show no bar, and do not say which rows are too long.
 
     Raises:
         ModelError: with `strict`, when some trainable parameter cannot be traced.
-        IdentityError: the store holds signals of something else.
+        IdentityError: a store holds signals of something else.
     """
     tokens = renderer.render_all(rows)
     note = truncation_note(tokens, renderer.recipe.max_length, what)
-    if note:
+    if note and not quiet:
         say(f"warning: {note}")
     run = Pass(
         loaded.model,
@@ -73,37 +81,67 @@ def index_rows(
         pad_id=loaded.pad_id,
         padding_side=settings.padding_side,
         blocks=settings.blocks,
+        error_dimension=settings.error_dimension,
     )
-    if Need.GRADIENT in needs and run.coverage.share < 1 and settings.strict:
+    if run.targets and run.coverage.share < 1 and settings.strict:
         raise ModelError(f"--strict: {run.coverage.describe()}.")
-    arrays = run.arrays(tokens)
-    row_bytes = sum(array.row_bytes for array in arrays)
-    plan = plan_batches(
-        tokens,
-        batch_tokens=settings.batch_tokens,
-        chunk_rows=max(1, min(64, int(_CHUNK_BYTES / max(1, row_bytes)))),
-    )
+    plan = _plan(loaded, tokens, settings)
     ids = tuple(row.id for row in rows)
     identity = {
         **loaded.identity,
         **renderer.identity(),
-        "blocks": digest_value([[b.name, list(b.shape)] for b in run.blocks]),
         "rows": digest_value([row.digest() for row in tokens]),
     }
-    sink: SignalStore | MemorySignals
-    label = what if folder is None else f"index {what}"
-    if folder is None:
-        sizes = [sum(len(batch) for batch in chunk) for chunk in plan.chunks]
-        sink = MemorySignals(ids, run.blocks, arrays, plan.order, sizes, identity)
-    else:
-        total = sum(len(row.ids) for row in tokens)
-        say(
-            f"{label}: {len(rows)} rows, {total:,} tokens, {len(run.blocks)} blocks, "
-            f"{len(rows) * row_bytes / 1e6:.0f} MB on disk"
-        )
-        sink = SignalStore.create(folder, ids, run.blocks, arrays, plan, identity, restart=restart)
-    capture(run, tokens, plan, sink, label)
-    return Indexed(sink, run.coverage, note)
+    wanted = {need.slug for need in needs}
+    arrays = {slug: found for slug, found in run.arrays(tokens).items() if slug in wanted}
+    traced = identity | {"blocks": digest_value([[b.name, list(b.shape)] for b in run.blocks])}
+    factors: FactorStore | None = None
+    if _FACTORS in wanted:
+        place = None if folder is None else folder / _FACTORS
+        factors = FactorStore(place, len(plan.chunks), traced, restart=restart)
+    sinks: list[tuple[frozenset[str], Sink]] = []
+    sources: list[Source] = []
+    for slug, found in arrays.items():
+        gradients = slug.startswith(Need(Kind.GRADIENT).slug) and run.blocks
+        own = (traced if gradients else identity) | _projection(slug, settings)
+        blocks = run.blocks if gradients else ()
+        store: SignalStore | MemorySignals
+        if folder is None:
+            sizes = [sum(len(batch) for batch in chunk) for chunk in plan.chunks]
+            store = MemorySignals(ids, blocks, found, plan.order, sizes, own)
+        else:
+            path = folder / f"{slug}.zarr"
+            store = SignalStore.create(path, ids, blocks, found, plan, own, restart=restart)
+        sinks.append((frozenset(array.name for array in found), store))
+        sources.append(store)
+    label = None if quiet else what if folder is None else f"index {what}"
+    capture(run, tokens, plan, sinks, label, factors)
+    sums = factors.sums if factors is not None else None
+    return Indexed(JoinedSignals(sources), sums, run.coverage, note)
+
+
+def stored(folder: Path, needs: frozenset[Need]) -> tuple[Source, FactorSums | None]:
+    """The signals that a pass into `folder` left.
+
+    Raises:
+        StoreError: some were not captured, or not to the end.
+    """
+    slugs = sorted({need.slug for need in needs} - {_FACTORS})
+    sources = [SignalStore.open(folder / f"{slug}.zarr") for slug in slugs]
+    wants_factors = any(need.kind is Kind.FACTORS for need in needs)
+    return JoinedSignals(sources), read_factors(folder / _FACTORS) if wants_factors else None
+
+
+def bytes_per_row(
+    loaded: LoadedModel, tokens: Sequence[TokenRow], needs: frozenset[Need], settings: IndexSettings
+) -> int:
+    """Bytes that one row's signals take."""
+    run = Pass(
+        loaded.model, needs, blocks=settings.blocks, error_dimension=settings.error_dimension
+    )
+    wanted = {need.slug for need in needs}
+    found = run.arrays(tokens)
+    return sum(a.row_bytes for slug in found if slug in wanted for a in found[slug])
 
 
 def truncation_note(rows: Sequence[TokenRow], limit: int, what: str) -> str | None:
@@ -116,3 +154,21 @@ def truncation_note(rows: Sequence[TokenRow], limit: int, what: str) -> str | No
         f"{len(cut)} of {len(rows)} {what} rows are longer than {limit} tokens and lost their end: "
         f"{shown}. Raise --max-length to keep them whole."
     )
+
+
+def _plan(loaded: LoadedModel, tokens: Sequence[TokenRow], settings: IndexSettings) -> BatchPlan:
+    """Batches and chunks, the same whatever is read, so that later kinds of signals fit earlier ones."""
+    try:
+        targets, _ = find_targets(loaded.model, settings.blocks)
+        sizes = [b.size for t in targets for b in (t.weight, t.bias) if b is not None]
+    except ModelError:
+        sizes = []
+    chunk_rows = max(1, min(64, int(_CHUNK_BYTES / max(1, 4 * sum(sizes)))))
+    return plan_batches(tokens, batch_tokens=settings.batch_tokens, chunk_rows=chunk_rows)
+
+
+def _projection(slug: str, settings: IndexSettings) -> dict[str, Any]:
+    """What of the settings changes a kind of signal."""
+    if slug == Need(Kind.ERROR).slug:
+        return {"token error dimension": settings.error_dimension}
+    return {}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from wherefrom.atomic import is_ours, mark_ours, read_json
+from wherefrom.capture import measure_speed
+from wherefrom.curvature import FactorSums
 from wherefrom.data import (
     Example,
     Recipe,
@@ -14,21 +17,32 @@ from wherefrom.data import (
     read_snapshot,
     write_snapshot,
 )
-from wherefrom.errors import DataError, IdentityError, SettingError
+from wherefrom.errors import DataError, IdentityError, SettingError, StoreError
 from wherefrom.identity import digest_value, require_same
 from wherefrom.methods import (
     SHARED,
     Evidence,
     Method,
+    Resource,
     score_all,
     select_methods,
 )
-from wherefrom.models import LoadedModel, finetune, generate, load_model, load_tokenizer
+from wherefrom.models import (
+    LoadedModel,
+    draw_weights,
+    finetune,
+    generate,
+    load_model,
+    load_tokenizer,
+)
 from wherefrom.progress import say
 from wherefrom.run._answer import Answer
 from wherefrom.run._card import Card
 from wherefrom.run._config import RunConfig, read_config, write_config
-from wherefrom.run._index import index_rows, truncation_note
+from wherefrom.run._gather import assemble, in_state
+from wherefrom.run._index import bytes_per_row, index_rows, stored, truncation_note
+from wherefrom.run._planner import Costs, make_plan, parse_duration
+from wherefrom.run._references import base_answers, given_references
 from wherefrom.run._rows import (
     made_from,
     read_rows,
@@ -36,10 +50,10 @@ from wherefrom.run._rows import (
     task_of,
     with_absolute_paths,
 )
+from wherefrom.run._states import PlannedPass, State, States
 from wherefrom.run._trace import DEFAULT_METHOD, trace
 from wherefrom.scores import Scores, read_scores, write_scores
-from wherefrom.signals import Need, Source
-from wherefrom.store import SignalStore
+from wherefrom.signals import Side, Source
 from wherefrom.tasks import Task
 
 
@@ -185,6 +199,12 @@ class Run:
         found = [self.path / name for name in ("adapter", "model")]
         return next((folder for folder in found if folder.is_dir()), None)
 
+    @property
+    def trajectory(self) -> Path:
+        """Folder of the trajectory: the run's own, or that beside an adapter trained in another run."""
+        adapter = self.config.adapter
+        return (self.path if adapter is None else Path(adapter).parent) / "trajectory"
+
     @cached_property
     def model(self) -> LoadedModel:
         """The fine-tuned model, in the precision of the pass.
@@ -206,36 +226,117 @@ class Run:
         )
 
     def methods(self) -> list[Method]:
-        """The methods of the config."""
-        return select_methods(self.config.methods)
+        """The methods of the config, less those that the last plan left out."""
+        left = self.card.entries.get("left out", {})
+        chosen = [m for m in select_methods(self.config.methods) if m.spec not in left]
+        if not chosen:
+            reasons = "; ".join(f"{spec}: {why}" for spec, why in left.items())
+            raise SettingError(f"{self.path}: no method can run here ({reasons}).")
+        return chosen
+
+    def states(self, recipe: Recipe | None = None) -> States:
+        """The states of the model that there are; draws are those of a recipe."""
+        settings = self.config.index
+        found = States.of(self.model, self.trajectory, settings.checkpoints)
+        if recipe is None:
+            return found
+        folder = self.path / "draws" / recipe.name
+        names = [f"draw-{i:03d}" for i in range(settings.draws)]
+        return replace(found, draws=tuple(State(name, folder / name) for name in names))
 
     def index(self, *, restart: bool = False) -> None:
-        """Runs the passes that the methods need, over training rows and queries, for each recipe."""
-        needs = self._needs()
-        for recipe in self.config.recipes() if needs else []:
-            for kind, rows in (("train", self.train), ("queries", self.queries)):
-                if not rows:
-                    continue
-                renderer = Renderer(self.model.tokenizer, recipe)
-                with self.card.timed(f"index {kind} ({recipe.name})"):
-                    indexed = index_rows(
-                        self.model,
-                        renderer,
-                        rows,
-                        needs,
-                        self.config.index,
-                        self._signals(recipe, kind),
-                        restart=restart,
-                        what=f"{kind} ({recipe.name})",
-                    )
-                if indexed.note:
-                    self.card.note(indexed.note)
-                self.card.set("model", self.model.identity)
-                if Need.GRADIENT in needs:
-                    self.card.set("coverage", indexed.coverage.describe())
-                    if indexed.coverage.share < 1:
-                        self._warn(indexed.coverage.describe())
+        """Runs the passes that the methods need, for each recipe, after saying what they cost.
+
+        Methods that cannot run here, or would go over the budget, are named and left out.
+
+        Args:
+            restart: throw away signals that are there.
+        """
+        chosen = select_methods(self.config.methods)
+        if any(m.needs or m.requires for m in chosen):
+            for recipe in self.config.recipes():
+                self._index(recipe, chosen, restart)
+        else:
+            self.card.set("left out", {})
         self._keep(self.config)
+
+    def _index(self, recipe: Recipe, chosen: Sequence[Method], restart: bool) -> None:
+        states = self.states(recipe)
+        renderer = Renderer(self.model.tokenizer, recipe)
+        rows: dict[Side, Sequence[Example]] = {Side.TRAIN: self.train, Side.QUERY: self.queries}
+        resources = frozenset({Resource.REFERENCES})
+        resources |= {Resource.MOMENTS} if states.moments else frozenset()
+        costs = self._costs(renderer, states) if any(m.needs for m in chosen) else None
+        budget = parse_duration(self.config.budget) if self.config.budget else None
+        plan = make_plan(chosen, states, resources, costs, budget)
+        self.card.set("left out", plan.left_out)
+        passes = [p for p in plan.passes if self.queries or p.side is Side.TRAIN]
+        todo = [p for p in passes if restart or not self._is_stored(recipe, p)]
+        if costs is not None:
+            for line in plan.describe(costs, todo):
+                say(line)
+        if any(p.side is Side.REFERENCE for p in passes):
+            rows[Side.REFERENCE] = self.references()
+        if any(p.state.is_draw for p in todo):
+            tokens = renderer.render_all(self.train)
+            index = self.config.index
+            folder = self.path / "draws" / recipe.name
+            with self.card.timed(f"draw weights ({recipe.name})"):
+                draw_weights(
+                    self.model, tokens, folder, index.draws, index.draw_radius, restart=restart
+                )
+        for one in passes:
+            what = f"{one.side.value} at {one.state.name} ({recipe.name})"
+            with self.card.timed(f"index {what}"), in_state(self.model, one.state) as model:
+                indexed = index_rows(
+                    model,
+                    renderer,
+                    rows[one.side],
+                    one.needs,
+                    self.config.index,
+                    self._signals(recipe, one),
+                    restart=restart,
+                    what=what,
+                    quiet=one.state.is_draw,
+                )
+            if indexed.note and one.state.is_final:
+                self.card.note(indexed.note)
+            self.card.set("model", self.model.identity)
+            if one.backwards:
+                self.card.set("coverage", indexed.coverage.describe())
+                if indexed.coverage.share < 1 and one.state.is_final:
+                    self._warn(indexed.coverage.describe())
+
+    def _costs(self, renderer: Renderer, states: States) -> Costs:
+        index = self.config.index
+        tokens = {
+            Side.TRAIN: renderer.render_all(self.train),
+            Side.QUERY: renderer.render_all(self.queries),
+        }
+        counts = {side: sum(len(row.ids) for row in found) for side, found in tokens.items()}
+        weights = sum(p.numel() * p.element_size() for p in self.model.model.parameters())
+        vocabulary = self.model.model.config.get_text_config().vocab_size
+        return Costs(
+            measure_speed(self.model, tokens[Side.TRAIN], index.blocks),
+            # reference answers are about as long as the responses
+            counts | {Side.REFERENCE: counts[Side.QUERY]},
+            {Side.TRAIN: len(self.train), Side.QUERY: len(self.queries)}
+            | {Side.REFERENCE: len(self.queries)},
+            lambda needs: bytes_per_row(self.model, tokens[Side.TRAIN], needs, index),
+            weights + 12.0 * index.batch_tokens * vocabulary + 1e9,
+            min(8, len(self.train)) * 2 * index.draws * counts[Side.TRAIN] // len(self.train),
+        )
+
+    def references(self) -> list[Example]:
+        """The queries with a reference answer: their `reference` column, else the base model's answer."""
+        given = given_references(self.queries)
+        if given is not None:
+            return given
+        path = self.path / "data" / "references.jsonl"
+        if not path.is_file():
+            limit = self.task.max_new_tokens if self.task else 64
+            write_snapshot(base_answers(self, self.queries, limit), path)
+        return read_snapshot(path)
 
     def score(self) -> dict[tuple[str, str], Scores]:
         """Scores of every method and recipe, computed unless they are there already.
@@ -246,22 +347,26 @@ class Run:
         if not self.queries:
             raise SettingError(f"{self.path}: no queries to score. Give --queries, or use trace.")
         found = {}
+        methods = self.methods()
         for recipe in self.config.recipes():
-            train, query = self.source(recipe, "train"), self.source(recipe, "queries")
-            evidence = Evidence(self.train, self.queries, train, query, recipe)
+            evidence = self.evidence(recipe, methods)
             inputs = {
-                "train": train.identity if train else rows_digest(self.train),
-                "queries": query.identity if query else rows_digest(self.queries),
+                "signals": {
+                    f"{point.name} {side.value}": source.identity
+                    for point in evidence.points()
+                    for side, source in point.sources.items()
+                },
+                "rows": [rows_digest(self.train), rows_digest(self.queries)],
                 "recipe": [recipe.damping_rule, recipe.damping],
-                "methods": [m.spec for m in self.methods()],
+                "methods": [m.spec for m in methods],
             }
             key = f"scores {recipe.name}"
             folder = self.path / "scores" / recipe.name
-            files = {m.spec: folder / f"{m.spec}.parquet" for m in self.methods()}
+            files = {m.spec: folder / f"{m.spec}.parquet" for m in methods}
             done = self.card.entries.get(key, {}).get("made from") == digest_value(inputs)
             if not (done and all(path.is_file() for path in files.values())):
                 with self.card.timed(f"score ({recipe.name})"):
-                    scored = score_all(self.methods(), evidence)
+                    scored = score_all(methods, evidence)
                 for scores in scored.scores:
                     write_scores(scores, files[scores.method])
                 seconds = {name: round(value, 4) for name, value in scored.seconds.items()}
@@ -330,19 +435,33 @@ class Run:
         """
         return trace(self, prompt, response, methods, max_new_tokens)
 
-    def _needs(self) -> frozenset[Need]:
-        return frozenset(n for m in self.methods() for n in m.needs) - {Need.TEXT}
-
-    def _signals(self, recipe: Recipe, kind: str) -> Path:
-        return self.path / "signals" / recipe.name / f"{kind}.zarr"
-
-    def source(self, recipe: Recipe, kind: str) -> Source | None:
-        """Signals of the `train` rows or `queries`; None where no method of the run needs any.
+    def evidence(self, recipe: Recipe, methods: Sequence[Method]) -> Evidence:
+        """The stored signals that methods need.
 
         Raises:
             StoreError: they were not captured, or not to the end.
         """
-        return SignalStore.open(self._signals(recipe, kind)) if self._needs() else None
+        rows = {Side.TRAIN: self.train, Side.QUERY: self.queries}
+        states = self.states(recipe) if any(m.needs for m in methods) else States()
+        return assemble(methods, states, rows, recipe, lambda one: self.stored(recipe, one))
+
+    def stored(self, recipe: Recipe, one: PlannedPass) -> tuple[Source, FactorSums | None]:
+        """The signals that a pass left.
+
+        Raises:
+            StoreError: they were not captured, or not to the end.
+        """
+        return stored(self._signals(recipe, one), one.needs)
+
+    def _is_stored(self, recipe: Recipe, one: PlannedPass) -> bool:
+        try:
+            self.stored(recipe, one)
+        except StoreError:
+            return False
+        return True
+
+    def _signals(self, recipe: Recipe, one: PlannedPass) -> Path:
+        return self.path / "signals" / recipe.name / one.state.name / one.side.value
 
     def _rows(self, kind: str) -> list[Example]:
         rows = read_snapshot(self.path / "data" / f"{kind}.jsonl")

@@ -1,13 +1,27 @@
-"""The nouns of a pass: blocks, arrays, and the two ends of the pipe."""
+"""The nouns of a pass: needs, blocks, arrays, and the two ends of the pipe."""
 
+from wherefrom.signals._joined import JoinedSignals
 from wherefrom.signals._memory import MemorySignals
+from wherefrom.signals._need import (
+    BALANCED,
+    LOSS_TARGET,
+    MARGIN,
+    SAMPLED,
+    At,
+    Kind,
+    Need,
+    Side,
+    both,
+)
 from wherefrom.signals._signals import (
     LOSS,
     POOLS,
+    STATE_GRADIENT,
+    TOKEN_ERROR,
     TOKEN_LOSS,
     TOKENS,
     Block,
-    Need,
+    Moments,
     SignalArray,
     Sink,
     Source,
@@ -16,16 +30,28 @@ from wherefrom.signals._signals import (
 )
 
 __all__ = [
+    "BALANCED",
     "LOSS",
+    "LOSS_TARGET",
+    "MARGIN",
     "POOLS",
+    "SAMPLED",
+    "STATE_GRADIENT",
     "TOKENS",
+    "TOKEN_ERROR",
     "TOKEN_LOSS",
+    "At",
     "Block",
+    "JoinedSignals",
+    "Kind",
     "MemorySignals",
+    "Moments",
     "Need",
+    "Side",
     "SignalArray",
     "Sink",
     "Source",
+    "both",
     "gradient_name",
     "hidden_name",
 ]

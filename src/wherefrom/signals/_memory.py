@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,3 +57,10 @@ class MemorySignals:
     def read(self, name: str) -> np.ndarray:
         """One array, rows × its shape, rows in the order of the data set."""
         return self._arrays[name]
+
+    def stream(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The array a chunk at a time: row numbers, and their values."""
+        values = self.read(name)
+        for start, stop in zip(self._starts, self._starts[1:], strict=False):
+            rows = self._order[start:stop]
+            yield rows, values[rows]

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from math import prod
 from typing import Any, Protocol
 
 import numpy as np
 
-
-class Need(StrEnum):
-    """What a method must be given; the planner merges the needs of all methods into few passes."""
-
-    TEXT = "text"
-    HIDDEN = "hidden states"
-    GRADIENT = "loss gradient"
+from wherefrom.signals._need import LOSS_TARGET, Kind, Need
 
 
 @dataclass(frozen=True)
@@ -55,9 +48,9 @@ POOLS = ("last_prompt", "mean_prompt", "mean_response", "mean_all")
 """Where hidden states are read: the last prompt token, or the mean over a part of the row."""
 
 
-def gradient_name(block: str) -> str:
-    """Name of the array that holds a block's gradients."""
-    return f"gradient/{block}"
+def gradient_name(block: str, target: str = LOSS_TARGET) -> str:
+    """Name of the array that holds a block's gradients of a target."""
+    return f"{Need(Kind.GRADIENT, target).slug}/{block}"
 
 
 def hidden_name(pool: str) -> str:
@@ -65,9 +58,26 @@ def hidden_name(pool: str) -> str:
     return f"hidden/{pool}"
 
 
+STATE_GRADIENT = "state_gradient"
+"""∂loss/∂h at the last prompt token, rows × layers × width."""
+TOKEN_ERROR = "token_error"  # noqa: S105
+"""Σ_t P(p_t − e_{y_t}) h_tᵀ, rows × dimension × width."""
 LOSS = "loss"
 TOKENS = "tokens"
 TOKEN_LOSS = "token_loss"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Moments:
+    """AdamW's running means for one block, as the optimizer held them.
+
+    Attributes:
+        first: m, of the gradient; the block's shape.
+        second: v, of its square.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
 
 
 class Sink(Protocol):
@@ -106,4 +116,8 @@ class Source(Protocol):
 
     def read(self, name: str) -> np.ndarray:
         """One array, rows × its shape."""
+        ...
+
+    def stream(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The array a chunk at a time: row numbers, and their values."""
         ...

@@ -183,13 +183,29 @@ class SignalStore:
             StoreError: the array or a chunk is not there, or a chunk's checksum does not hold.
         """
         with _damage_told(self.folder):
-            array = self._array(name)
-            if array.nchunks_initialized != array.nchunks:
-                raise ValueError(f"chunks of {name} are missing")
-            stored = np.asarray(array[:])
+            stored = np.asarray(self._whole(name)[:])
         values = np.empty_like(stored)
         values[self._order] = stored
         return values
+
+    def stream(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The array a stored chunk at a time: row numbers, and their values.
+
+        Raises:
+            StoreError: as `read`.
+        """
+        with _damage_told(self.folder):
+            array = self._whole(name)
+        for start, stop in zip(self._starts, self._starts[1:], strict=False):
+            with _damage_told(self.folder):
+                values = np.asarray(array[int(start) : int(stop)])
+            yield self._order[start:stop], values
+
+    def _whole(self, name: str) -> zarr.Array[Any]:
+        array = self._array(name)
+        if array.nchunks_initialized != array.nchunks:
+            raise ValueError(f"chunks of {name} are missing")
+        return array
 
     def _array(self, name: str) -> zarr.Array[Any]:
         if name not in self.names():

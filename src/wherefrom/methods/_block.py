@@ -1,0 +1,177 @@
+"""Methods on gradients: what they are shown of one block, and the class they share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from wherefrom.curvature import DampingRule, FisherBlock, KroneckerFactors
+from wherefrom.data import Recipe
+from wherefrom.errors import SettingError
+from wherefrom.methods._evidence import Evidence, Point
+from wherefrom.methods._features import RawBlock
+from wherefrom.methods._method import Method, Resource
+from wherefrom.methods._modifiers import Modifiers
+from wherefrom.signals import Moments, Need
+
+Sums = dict[str, np.ndarray]
+
+
+class BlockEvidence:
+    """What a method is shown of one block (or of all blocks as one) at one state of the model.
+
+    Attributes:
+        fisher: products and curvature of the gradients, after the method's modifiers.
+        recipe: damping rule and strength.
+        raw: the gradients themselves, before centring, whitening and normalising.
+        point: the state of the model.
+    """
+
+    def __init__(
+        self,
+        fisher: Callable[[], FisherBlock],
+        recipe: Recipe,
+        raw: RawBlock | None,
+        point: Point,
+    ) -> None:
+        self._fisher = fisher
+        self.recipe = recipe
+        self._raw = raw
+        self.point = point
+
+    @cached_property
+    def fisher(self) -> FisherBlock:
+        """Products and curvature of the gradients, after the method's modifiers."""
+        return self._fisher()
+
+    @property
+    def raw(self) -> RawBlock:
+        """The block's gradients.
+
+        Raises:
+            SettingError: all blocks are taken as one, whose gradients are never in memory together.
+        """
+        if self._raw is None:
+            raise SettingError("this method looks at each block by itself; use scope=block.")
+        return self._raw
+
+    @property
+    def moments(self) -> Moments:
+        """AdamW's moments of the block.
+
+        Raises:
+            SettingError: the optimizer did not keep any.
+        """
+        found = self.point.moments.get(self.raw.block.name)
+        if found is None:
+            raise SettingError(f"no AdamW moments of {self.raw.block.name} at {self.point.name}.")
+        return found
+
+    @property
+    def factors(self) -> KroneckerFactors:
+        """Kronecker factors of the block.
+
+        Raises:
+            SettingError: none were captured.
+        """
+        if self.point.factors is None or self.raw.block.name not in self.point.factors.sums:
+            raise SettingError(f"no Kronecker factors of {self.raw.block.name} were captured.")
+        return self.point.factors.factors(self.raw.block.name)
+
+    def sampled(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Row numbers and gradients under labels drawn from the model, a chunk at a time."""
+        return self.raw.stream("sampled")
+
+
+@dataclass(frozen=True)
+class BlockMethod(Modifiers, Method):
+    """A method that sees one block at a time, so that all of them share each block.
+
+    Beside its own settings it takes every modifier (`Modifiers`); they are applied before it looks.
+    """
+
+    raw_gradients: ClassVar[bool] = False
+    """Whether it looks at `BlockEvidence.raw`: such methods see what projecting and choosing leave, and
+    the modifiers on products do not reach them."""
+    spectral: ClassVar[bool] = False
+    """Whether it asks for the spectrum, so that its cost is counted among what is shared."""
+
+    def __post_init__(self) -> None:
+        self.check(self.name)
+        if self.raw_gradients:
+            still = ("scope", "curvature", "centre", "whiten", "normalise", "form")
+            defaults = Modifiers()
+            moved = [k for k in still if getattr(self, k) != getattr(defaults, k)]
+            if moved:
+                raise SettingError(
+                    f"{self.name} works on gradients themselves and takes no {', '.join(moved)}."
+                )
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """The gradients that the modifiers ask for."""
+        return self.signals
+
+    @property
+    def requires(self) -> frozenset[Resource]:
+        """Reference answers too, where the query's is contrasted."""
+        return self.resources | ({Resource.REFERENCES} if self.reference else frozenset())
+
+    @abstractmethod
+    def contribution(self, block: BlockEvidence) -> Sums:
+        """What one block adds: `score` (queries × training rows) and whatever `finish` needs."""
+
+    def finish(self, sums: Sums, blocks: int) -> np.ndarray:
+        """Scores from what the blocks added up to."""
+        return sums["score"]
+
+    def combine(
+        self, values: Sequence[np.ndarray], points: Sequence[Point], evidence: Evidence
+    ) -> np.ndarray:
+        """Scores from those at every state: of the final model, their mean, or weighted by rate."""
+        weights = np.ones(len(values)) / len(values)
+        if self.checkpoints == "rate":
+            weights = np.array([point.rate for point in points])
+        return np.asarray(np.tensordot(weights, np.stack(values), 1))
+
+    def measured(self, sums: Sums, blocks: int) -> dict[str, Any]:
+        """What the method found out about itself, put beside its settings."""
+        return {}
+
+
+@dataclass(frozen=True)
+class DampedMethod(BlockMethod):
+    """A method with damping λ.
+
+    Attributes:
+        damping: c; the recipe's when None.
+        rule: `mean`: λ = c·tr(F)/p; `nonzero`: λ = c·tr(F)/min(m, p); the recipe's when None.
+    """
+
+    damping: float | None = None
+    rule: Literal["mean", "nonzero"] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.damping is not None and not self.damping > 0:
+            raise SettingError(f"{self.name}: damping must be above 0, not {self.damping}.")
+        if self.rule not in (None, "mean", "nonzero"):
+            raise SettingError(f"{self.name}: rule must be mean or nonzero, not {self.rule!r}.")
+
+    def strength(self, recipe: Recipe) -> tuple[DampingRule, float]:
+        """Rule and c that hold here."""
+        rule = recipe.damping_rule if self.rule is None else self.rule
+        return rule, recipe.damping if self.damping is None else self.damping
+
+    def lam(self, block: BlockEvidence) -> float:
+        """λ of the block."""
+        return block.fisher.damping(*self.strength(block.recipe))
+
+    def measured(self, sums: Sums, blocks: int) -> dict[str, Any]:
+        """Means over blocks of λ and of whatever else is a single number."""
+        return {f"mean {k}": float(v) / blocks for k, v in sums.items() if v.ndim == 0}

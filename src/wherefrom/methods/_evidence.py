@@ -1,0 +1,83 @@
+"""Evidence: everything that a method may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wherefrom.curvature import FactorSums
+from wherefrom.data import Example, Recipe
+from wherefrom.errors import SettingError
+from wherefrom.signals import Moments, Side, Source
+
+
+@dataclass(frozen=True)
+class Point:
+    """One state of the model and the signals that were read at it.
+
+    Attributes:
+        name: `final`, `base`, a checkpoint's `step-000010`, a draw's `draw-003`.
+        sources: signals by side; sides whose signals no method needs are absent.
+        rate: mean learning rate of the steps since the checkpoint before; 1 where there are none.
+        steps: how many steps these were.
+        moments: AdamW's moments by block; empty where none were saved or needed.
+        factors: Kronecker factors; None where none were needed.
+    """
+
+    name: str
+    sources: Mapping[Side, Source]
+    rate: float = 1.0
+    steps: int = 0
+    moments: Mapping[str, Moments] = field(default_factory=dict)
+    factors: FactorSums | None = None
+
+    def source(self, side: Side) -> Source:
+        """Signals of one side.
+
+        Raises:
+            SettingError: they were not captured.
+        """
+        if side not in self.sources:
+            raise SettingError(
+                f"no signals of the {side.value} rows were captured at {self.name}: index with a "
+                "method that needs them."
+            )
+        return self.sources[side]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a method may look at; which of it is there follows from what it needs.
+
+    Attributes:
+        train_rows: training examples.
+        query_rows: queries.
+        recipe: damping and the rest.
+        final: the fine-tuned model; without sources where no method needs the model.
+        checkpoints: states along the training run, first to last.
+        base: the model before fine-tuning.
+        draws: weights drawn around the final ones.
+    """
+
+    train_rows: Sequence[Example]
+    query_rows: Sequence[Example]
+    recipe: Recipe
+    final: Point = field(default_factory=lambda: Point("final", {}))
+    checkpoints: Sequence[Point] = ()
+    base: Point | None = None
+    draws: Sequence[Point] = ()
+
+    def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """One array at the final model, for training rows and queries.
+
+        Raises:
+            SettingError: no signals were captured.
+        """
+        train, query = self.final.source(Side.TRAIN), self.final.source(Side.QUERY)
+        return train.read(name), query.read(name)
+
+    def points(self) -> list[Point]:
+        """Every state that there are signals of."""
+        return [self.final, *self.checkpoints, *([self.base] if self.base else []), *self.draws]

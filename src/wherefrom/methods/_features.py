@@ -1,0 +1,129 @@
+"""A block's gradients as methods see them: read, contrasted, projected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import numpy as np
+
+from wherefrom.curvature import CovarianceBlock, Features, GramBlock
+from wherefrom.methods._evidence import Point
+from wherefrom.signals import SAMPLED, Block, Side, gradient_name
+
+_IN_MEMORY = 1e9
+"""Bytes of a block's gradients that are read once rather than streamed."""
+
+
+class RawBlock:
+    """Gradients of one block at one state of the model.
+
+    Args:
+        point: where they are read.
+        block: the weight matrix.
+        target: what they are gradients of.
+        reference: take the reference answer's gradient off the query's.
+        project: k of the two-sided projection; 0 for none.
+    """
+
+    def __init__(
+        self, point: Point, block: Block, target: str, reference: bool = False, project: int = 0
+    ) -> None:
+        self.point = point
+        self.block = block
+        self.target = target
+        self.reference = reference
+        self.project = project
+        self._left, self._right = projections(block, project) if project else (None, None)
+
+    @property
+    def size(self) -> int:
+        """Entries of a row after projecting."""
+        rows, columns = matrix_shape(self.block)
+        return (rows if self._left is None else len(self._left)) * (
+            columns if self._right is None else len(self._right)
+        )
+
+    @cached_property
+    def train(self) -> np.ndarray:
+        """Training rows' gradients, float32, n × the weight's shape (k × k where projected)."""
+        return self._projected(self.point.source(Side.TRAIN).read(self._name(self.target)))
+
+    @cached_property
+    def query(self) -> np.ndarray:
+        """Queries' gradients, float32, q × the same shape; less the reference answer's if asked."""
+        found = self.point.source(Side.QUERY).read(self._name(self.target))
+        if self.reference:
+            found = found - self.point.source(Side.REFERENCE).read(self._name(self.target))
+        return self._projected(found)
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """Training rows' gradients under labels drawn from the model, n × the same shape."""
+        return self._projected(self.point.source(Side.TRAIN).read(self._name(SAMPLED)))
+
+    def stream(self, target: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Row numbers and training rows' gradients, a chunk at a time."""
+        for rows, values in self.point.source(Side.TRAIN).stream(self._name(target)):
+            yield rows, self._projected(values)
+
+    def gram(self, curvature: str) -> GramBlock:
+        """The dual form."""
+        basis = _flat(self.drawn) if curvature == "true" else None
+        return GramBlock.of(_flat(self.train), _flat(self.query), basis)
+
+    def covariance(self, curvature: str) -> CovarianceBlock:
+        """The primal form; streamed where the gradients are large."""
+        basis = self._features(SAMPLED, "drawn") if curvature == "true" else None
+        return CovarianceBlock(self._features(self.target, "train"), _flat(self.query), basis)
+
+    def _features(self, target: str, attribute: str) -> Features:
+        rows = len(self.point.source(Side.TRAIN).ids)
+        if rows * self.block.size * 4 <= _IN_MEMORY:
+            return Features.of(_flat(getattr(self, attribute)))
+        return Features(lambda: self.stream(target), rows, self.size)
+
+    def _name(self, target: str) -> str:
+        return gradient_name(self.block.name, target)
+
+    def _projected(self, values: np.ndarray) -> np.ndarray:
+        if not self.project:
+            return values
+        matrices = values.reshape(len(values), *matrix_shape(self.block))
+        if self._left is not None:
+            matrices = self._left @ matrices
+        return matrices if self._right is None else matrices @ self._right.T
+
+
+def matrix_shape(block: Block) -> tuple[int, int]:
+    """A block's shape as rows × columns; a bias is one column.
+
+    Example:
+        >>> matrix_shape(Block("bias", (8,)))
+        (8, 1)
+    """
+    rows, *rest = block.shape
+    return rows, int(np.prod(rest)) if rest else 1
+
+
+def projections(block: Block, k: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """P_o (k × rows) and P_i (k × columns), Gaussian with variance 1/k.
+
+    A side no longer than k is left as it is: None. ⟨P_o G P_iᵀ, P_o H P_iᵀ⟩ is ⟨G, H⟩ in expectation
+    (LoGra, 2405.13954). Seeded by the block's name and shape, so that queries captured later meet the same
+    projection.
+    """
+    seed = [k, *block.shape, *block.name.encode("utf-8")]
+    rng = np.random.default_rng(seed)
+
+    def draw(length: int) -> np.ndarray | None:
+        if length <= k:
+            return None
+        return rng.standard_normal((k, length), dtype=np.float32) / np.float32(np.sqrt(k))
+
+    rows, columns = matrix_shape(block)
+    return draw(rows), draw(columns)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1)

@@ -1,0 +1,160 @@
+"""Inverses by iteration or in part: conjugate gradient, Arnoldi, HyperINF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import scipy.linalg
+
+from wherefrom.errors import SettingError
+from wherefrom.methods._block import BlockEvidence, DampedMethod, Sums
+from wherefrom.methods._features import matrix_shape
+from wherefrom.methods._registry import method
+
+_UNIT = "nats; divided by n it predicts how much the query's loss rises without the row"
+
+
+@method("conjugate_gradient")
+@dataclass(frozen=True)
+class ConjugateGradient(DampedMethod):
+    """(F + λI)⁻¹q by conjugate gradient from zero, query by query (Martens 2010), until it converges.
+
+    Run in F's eigenbasis, where a step costs a product of vectors; the iterates are those of the plain
+    algorithm. Steps and residual ‖(F + λI)x − q‖/‖q‖ are reported, means over queries and blocks.
+
+    Attributes:
+        tolerance: residual aimed at.
+        steps: most steps taken.
+    """
+
+    family: ClassVar[str] = "influence"
+    paper: ClassVar[str] = "Martens 2010"
+    unit: ClassVar[str] = _UNIT
+    spectral: ClassVar[bool] = True
+    tolerance: float = 1e-4
+    steps: int = 100
+
+    def contribution(self, block: BlockEvidence) -> Sums:
+        """The iterates' products with the rows, steps and residual."""
+        lam = self.lam(block)
+        sigma, query, train = block.fisher.coefficients()
+        solved, steps, residual = _solve(sigma + lam, query, self.tolerance, self.steps)
+        inside, outside = query[:, :-1], query[:, -1:]
+        # what F's rows do not span is multiplied by one number a query; so is its product with a row
+        factor = np.divide(solved[:, -1:], outside, out=np.zeros_like(outside), where=outside > 0)
+        rest = block.fisher.cross - inside @ train
+        return {
+            "score": solved[:, :-1] @ train + factor * rest,
+            "damping": np.array(lam),
+            "steps": np.array(steps.mean()),
+            "residual": np.array(residual.mean()),
+        }
+
+
+def _solve(
+    diagonal: np.ndarray, right: np.ndarray, tolerance: float, most: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Conjugate gradient on a diagonal matrix for several right sides at once."""
+    x, r = np.zeros_like(right), right.copy()
+    p, squared = r.copy(), (r**2).sum(1)
+    aim = tolerance**2 * squared
+    steps = np.zeros(len(right))
+    for _ in range(most):
+        active = squared > aim
+        if not active.any():
+            break
+        ap = p * diagonal
+        curve = (p * ap).sum(1)
+        alpha = np.divide(squared, curve, out=np.zeros_like(curve), where=active & (curve > 0))
+        x += alpha[:, None] * p
+        r -= alpha[:, None] * ap
+        after = np.where(active, (r**2).sum(1), squared)
+        beta = np.divide(after, squared, out=np.zeros_like(after), where=active & (squared > 0))
+        p = np.where(active[:, None], r + beta[:, None] * p, p)
+        squared, steps = after, steps + active
+    norms = (right**2).sum(1)
+    left = np.divide(squared, norms, out=np.zeros_like(norms), where=norms > 0)
+    return x, steps, np.sqrt(left)
+
+
+@method("arnoldi")
+@dataclass(frozen=True)
+class Arnoldi(DampedMethod):
+    """Influence inside F's k leading eigendirections, and nothing outside them (2112.03052).
+
+    The paper finds the directions by Arnoldi's iteration from a random vector; here they come from the
+    exact decomposition that other methods need anyway, which is what the iteration converges to.
+
+    Attributes:
+        k: directions kept, of each block.
+    """
+
+    family: ClassVar[str] = "influence"
+    paper: ClassVar[str] = "2112.03052"
+    unit: ClassVar[str] = _UNIT
+    spectral: ClassVar[bool] = True
+    k: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.k < 1:
+            raise SettingError(f"{self.name}: k must be at least 1, not {self.k}.")
+
+    def contribution(self, block: BlockEvidence) -> Sums:
+        """C U_k (σ_k + λ)⁻¹ U_kᵀ."""
+        lam = self.lam(block)
+        sigma, _ = block.fisher.spectrum
+        least = float(np.sort(sigma)[-min(self.k, len(sigma))])
+        floor = max(least, 1e-12 * float(sigma.max(initial=0.0)), 1e-300)
+        score = block.fisher.filtered(lambda s: np.where(s >= floor, 1 / (s + lam), 0.0))
+        return {"score": score, "damping": np.array(lam)}
+
+
+@method("hyperinf")
+@dataclass(frozen=True)
+class HyperInf(DampedMethod):
+    """HyperINF: ⟨Q (Φ + λI)⁻¹, G_i⟩ with the generalised Fisher Φ = (1/n) Σ G_iᵀG_i / r (2410.05090).
+
+    A weight's gradient is taken as a matrix whose longer side is d and shorter r; F is taken to be Φ for
+    each of the r slices. The paper inverts by Schulz's iteration X ← X(2I − (Φ + λI)X); from X = I/‖·‖
+    the error of an eigenvalue a after k steps is (1 − a/‖·‖)^(2^k), and that closed form is what is
+    computed. The residual left in the slowest direction is reported.
+
+    Attributes:
+        steps: Schulz steps.
+    """
+
+    family: ClassVar[str] = "influence"
+    paper: ClassVar[str] = "2410.05090"
+    unit: ClassVar[str] = _UNIT
+    raw_gradients: ClassVar[bool] = True
+    steps: int = 25
+    damping: float | None = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rule is not None:
+            raise SettingError(f"{self.name}: its λ is c·tr(Φ)/d; it takes no rule.")
+
+    def contribution(self, block: BlockEvidence) -> Sums:
+        """The product of every query's solved matrix with every row's."""
+        train, query = self._matrices(block, "train"), self._matrices(block, "query")
+        n, short, long = train.shape
+        slices = train.reshape(n * short, long)
+        phi = slices.T @ slices / (n * short)
+        _, strength = self.strength(block.recipe)
+        lam = strength * float(np.trace(phi)) / long
+        sigma, vectors = scipy.linalg.eigh(phi, driver="evd")
+        values = np.maximum(sigma, 0.0) + lam
+        left = np.maximum(1 - values / float(values.max()), 0.0) ** (2.0**self.steps)
+        solved = ((query @ vectors) * ((1 - left) / values)) @ vectors.T
+        score = solved.reshape(len(query), -1) @ train.reshape(n, -1).T
+        return {"score": score, "damping": np.array(lam), "residual": np.array(left.max())}
+
+    def _matrices(self, block: BlockEvidence, side: str) -> np.ndarray:
+        values = np.asarray(getattr(block.raw, side), np.float64)
+        if not self.project:
+            values = values.reshape(len(values), *matrix_shape(block.raw.block))
+        return values if values.shape[1] <= values.shape[2] else values.transpose(0, 2, 1)

@@ -1,0 +1,155 @@
+"""States of a model along its trajectory: finding them, and putting their weights in place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.numpy import load_file as load_arrays
+from safetensors.torch import load_file
+
+from wherefrom.atomic import read_json
+from wherefrom.errors import ModelError, StoreError
+from wherefrom.identity import digest_arrays
+from wherefrom.models._load import LoadedModel
+from wherefrom.signals import Moments
+
+WEIGHTS = "weights.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One saved state of a training run.
+
+    Attributes:
+        name: its folder's name: `step-000010`.
+        folder: where it lies.
+        step: optimizer steps taken by then.
+        steps: steps since the checkpoint before it in the list.
+        rate: mean learning rate over those steps.
+    """
+
+    name: str
+    folder: Path
+    step: int
+    steps: int
+    rate: float
+
+
+def clean_name(parameter: str) -> str:
+    """A parameter's name without the wrappers that PEFT puts around it.
+
+    Example:
+        >>> clean_name("base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight")
+        'model.layers.0.self_attn.q_proj.lora_A.weight'
+    """
+    name = re.sub(r"^base_model\.model\.", "", parameter)
+    name = re.sub(r"\.(lora_[AB])\.[^.]+\.", r".\1.", name)
+    return re.sub(r"\.modules_to_save\.[^.]+\.", ".", name)
+
+
+def read_checkpoints(trajectory: Path, most: int | None = None) -> list[Checkpoint]:
+    """The checkpoints of a run, first to last.
+
+    Args:
+        trajectory: the run's `trajectory` folder.
+        most: keep no more than that many, evenly spaced, the last always among them.
+
+    Raises:
+        StoreError: the trajectory is damaged.
+    """
+    folders = sorted(trajectory.glob("step-*"))
+    if not folders:
+        return []
+    steps = read_json(trajectory / "steps.json")
+    if most is not None and len(folders) > most:
+        ends = np.linspace(len(folders) / most, len(folders), most)
+        folders = [folders[round(end) - 1] for end in ends]
+    found, before = [], 0
+    for folder in folders:
+        step = int(read_json(folder / "state.json")["step"])
+        rates = [float(entry["learning_rate"]) for entry in steps[before:step]]
+        if not rates:
+            raise StoreError(f"{folder}: {trajectory / 'steps.json'} knows no step of it.")
+        mean = sum(rates) / len(rates)
+        found.append(Checkpoint(folder.name, folder, step, step - before, mean))
+        before = step
+    return found
+
+
+def read_moments(folder: Path) -> dict[str, Moments]:
+    """AdamW's moments at a checkpoint, by block; empty where none were saved.
+
+    Safetensors only: an optimizer state that a trainer pickled is not read.
+    """
+    path = folder / _OPTIMIZER
+    if not path.is_file():
+        return {}
+    arrays = load_arrays(path)
+    found = {}
+    for name, first in arrays.items():
+        parameter, dot, key = name.rpartition(".")
+        if dot and key == "exp_avg":
+            found[clean_name(parameter)] = Moments(first, arrays[f"{parameter}.exp_avg_sq"])
+    return found
+
+
+def trained_state(model: Any, *, gradients: bool = False) -> dict[str, torch.Tensor]:
+    """The trained weights, or their gradients, by the names that checkpoints use; on the CPU."""
+    state: dict[str, torch.Tensor] = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    if gradients:
+        state = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in state.items()}
+    if isinstance(model, PeftModel):
+        state = get_peft_model_state_dict(model, state_dict=state)
+    return {name: p.detach().cpu().contiguous().clone() for name, p in state.items()}
+
+
+@contextmanager
+def at_weights(loaded: LoadedModel, folder: Path) -> Iterator[LoadedModel]:
+    """The model with a checkpoint's weights in place, for as long as the block lasts.
+
+    Raises:
+        ModelError: the weights are not those of this model.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise ModelError(f"{folder}: no {WEIGHTS} in it.")
+    state = load_file(path)
+    before = trained_state(loaded.model)
+    if {n: t.shape for n, t in state.items()} != {n: t.shape for n, t in before.items()}:
+        raise ModelError(f"{path}: holds other parameters than the model trains.")
+    identity = loaded.identity | {"weights": state_digest(state)}
+    try:
+        put_state(loaded.model, state)
+        yield replace(loaded, identity=identity)
+    finally:
+        put_state(loaded.model, before)
+
+
+def same_weights(loaded: LoadedModel, folder: Path) -> bool:
+    """Whether a checkpoint's weights are the model's own."""
+    return state_digest(load_file(folder / WEIGHTS)) == state_digest(trained_state(loaded.model))
+
+
+def put_state(model: Any, state: Mapping[str, torch.Tensor]) -> None:
+    """Puts trained weights in place, by the names under which checkpoints keep them."""
+    if isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, dict(state))
+        return
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in state.items():
+            parameters[name].copy_(value)
+
+
+def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    arrays = ((n, t.detach().cpu().contiguous().float().numpy()) for n, t in sorted(state.items()))
+    return digest_arrays(arrays)

@@ -1,0 +1,92 @@
+"""Gathering: the signals of planned passes put together into evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from wherefrom.curvature import FactorSums
+from wherefrom.data import Example, Recipe, Renderer
+from wherefrom.methods import Evidence, Method, Point, Resource
+from wherefrom.models import LoadedModel, at_weights, read_moments
+from wherefrom.run._config import IndexSettings
+from wherefrom.run._index import index_rows
+from wherefrom.run._states import FINAL, PlannedPass, State, States, merge
+from wherefrom.signals import At, Side, Source
+
+Read = Callable[[PlannedPass], tuple[Source, FactorSums | None]]
+
+
+@contextmanager
+def in_state(loaded: LoadedModel, state: State) -> Iterator[LoadedModel]:
+    """The model in a state, for as long as the block lasts."""
+    if state.folder is None:
+        yield loaded
+    else:
+        with at_weights(loaded, state.folder) as changed:
+            yield changed
+
+
+def assemble(
+    methods: Sequence[Method],
+    states: States,
+    rows: Mapping[Side, Sequence[Example]],
+    recipe: Recipe,
+    read: Read,
+) -> Evidence:
+    """Evidence for methods, from wherever the signals of each pass are read."""
+    needs = {need for m in methods for need in m.needs}
+    sources: dict[str, dict[Side, Source]] = {}
+    factors: dict[str, FactorSums] = {}
+    for one in merge(needs, states):
+        source, sums = read(one)
+        sources.setdefault(one.state.name, {})[one.side] = source
+        if sums is not None:
+            factors[one.state.name] = sums
+    wants_moments = any(Resource.MOMENTS in m.requires for m in methods)
+    ats = {need.at for need in needs}
+
+    def point(state: State) -> Point:
+        folder = states.moments if state.folder is None else state.folder
+        return Point(
+            state.name,
+            sources.get(state.name, {}),
+            state.rate,
+            state.steps,
+            read_moments(folder) if wants_moments and folder is not None else {},
+            factors.get(state.name),
+        )
+
+    return Evidence(
+        rows[Side.TRAIN],
+        rows[Side.QUERY],
+        recipe,
+        point(FINAL),
+        [point(s) for s in states.checkpoints] if At.CHECKPOINTS in ats else [],
+        point(states.base) if At.BASE in ats and states.base is not None else None,
+        [point(s) for s in states.draws] if At.DRAWS in ats else [],
+    )
+
+
+def in_memory(
+    loaded: LoadedModel,
+    renderer: Renderer,
+    rows: Mapping[Side, Sequence[Example]],
+    settings: IndexSettings,
+) -> Read:
+    """Runs each pass when it is asked for and keeps its signals in memory."""
+
+    def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
+        with in_state(loaded, one.state) as model:
+            found = index_rows(
+                model,
+                renderer,
+                rows[one.side],
+                one.needs,
+                settings,
+                what=f"{one.side.value} at {one.state.name}",
+                quiet=one.state.is_draw,
+            )
+        return found.source, found.factors
+
+    return read

@@ -1,0 +1,39 @@
+"""Reference answers: what a query's response is contrasted with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from wherefrom.data import Example, Renderer
+from wherefrom.models import generate, load_model
+
+if TYPE_CHECKING:
+    from wherefrom.run._run import Run
+
+COLUMN = "reference"
+
+
+def given_references(queries: Sequence[Example]) -> list[Example] | None:
+    """The queries with their `reference` column as the response; None unless every query has one."""
+    texts = [query.metadata.get(COLUMN) for query in queries]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        return None
+    return [q.with_response(str(text)) for q, text in zip(queries, texts, strict=True)]
+
+
+def base_answers(run: Run, queries: Sequence[Example], max_new_tokens: int) -> list[Example]:
+    """The queries answered greedily by the model before fine-tuning.
+
+    An answer that is empty, or the very response, still has its end-of-turn token to be contrasted.
+    """
+    renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
+    prompts = [renderer.prompt_ids(query.with_response("answer")) for query in queries]
+    model = run.model.model
+    if hasattr(model, "disable_adapter"):
+        with model.disable_adapter():
+            answers = generate(run.model, prompts, max_new_tokens, label="reference answers")
+    else:
+        base = load_model(run.config.model, trust_remote_code=run.config.trust_remote_code)
+        answers = generate(base, prompts, max_new_tokens, label="reference answers")
+    return [q.with_response(text.strip()) for q, text in zip(queries, answers, strict=True)]

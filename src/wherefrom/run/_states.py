@@ -1,0 +1,135 @@
+"""States of a run's model: which there are, and which passes a set of needs comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherefrom.models import LoadedModel, read_checkpoints, same_weights
+from wherefrom.signals import At, Need, Side
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of the model.
+
+    Attributes:
+        name: `final`, `base`, `step-000010`, `draw-003`.
+        folder: where its weights lie; None for the model as it is.
+        rate: mean learning rate of the steps since the checkpoint before.
+        steps: how many steps these were.
+    """
+
+    name: str
+    folder: Path | None = None
+    rate: float = 1.0
+    steps: int = 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is the model as it is, whatever rate it stands for as a checkpoint."""
+        return self.folder is None
+
+    @property
+    def is_draw(self) -> bool:
+        """Whether it was drawn around the final weights."""
+        return self.name.startswith("draw-")
+
+
+FINAL = State("final")
+
+
+@dataclass(frozen=True)
+class States:
+    """The states that a run can be passed over in.
+
+    Attributes:
+        checkpoints: along the training run, first to last; the last is `FINAL` under another rate where
+            the weights are the same, so that it is not passed over twice.
+        base: the model before the first step; None without a trajectory.
+        draws: weights drawn around the final ones.
+        moments: folder of AdamW's moments of the final model; None where the optimizer was not kept.
+    """
+
+    checkpoints: tuple[State, ...] = ()
+    base: State | None = None
+    draws: tuple[State, ...] = ()
+    moments: Path | None = None
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, trajectory: Path, most: int) -> States:
+        """Those of a trajectory.
+
+        Args:
+            loaded: the final model.
+            trajectory: the folder that fine-tuning left; need not exist.
+            most: how many checkpoints to keep.
+        """
+        found = []
+        saved = read_checkpoints(trajectory, most) if trajectory.is_dir() else []
+        moments = None
+        for saving in saved:
+            last = saving is saved[-1] and same_weights(loaded, saving.folder)
+            name, folder = (FINAL.name, None) if last else (saving.name, saving.folder)
+            found.append(State(name, folder, saving.rate, saving.steps))
+            if last and (saving.folder / "optimizer.safetensors").is_file():
+                moments = saving.folder
+        initial = trajectory / "initial"
+        base = State("base", initial) if initial.is_dir() else None
+        return cls(tuple(found), base, (), moments)
+
+    def at(self, at: At) -> tuple[State, ...]:
+        """The states that a need means."""
+        if at is At.BASE:
+            return (self.base,) if self.base else ()
+        return {
+            At.FINAL: (FINAL,),
+            At.CHECKPOINTS: self.checkpoints,
+            At.DRAWS: self.draws,
+        }[at]
+
+
+@dataclass(frozen=True)
+class PlannedPass:
+    """One pass: a state, a side, and everything that is read off it.
+
+    Attributes:
+        state: where.
+        side: whose rows.
+        needs: what; `at` says no more than the state does.
+    """
+
+    state: State
+    side: Side
+    needs: frozenset[Need]
+
+    @property
+    def backwards(self) -> int:
+        """How many backward passes it takes: one for each target."""
+        return len({(n.target if n.kind.value == "gradient" else n.kind) for n in self._backward()})
+
+    def _backward(self) -> set[Need]:
+        found = {need for need in self.needs if need.kind.backward}
+        targets = {need.target for need in found if need.kind.value == "gradient"}
+        # hidden states share the loss's backward, factors that of the drawn labels
+        shared = {"gradient of hidden states": "loss", "Kronecker factors": "sampled"}
+        return {n for n in found if shared.get(n.kind.value) not in targets}
+
+
+def merge(needs: Iterable[Need], states: States) -> list[PlannedPass]:
+    """The fewest passes that serve the needs: one for each state and side that any of them means."""
+    by_place: dict[tuple[str, Side], tuple[State, set[Need]]] = {}
+    for need in sorted(needs):
+        for state in states.at(need.at):
+            held = by_place.setdefault((state.name, need.side), (state, set()))
+            held[1].add(Need(need.kind, need.target, need.side))
+    order = {name: i for i, (name, _) in enumerate(sorted(by_place, key=_order))}
+    places = sorted(by_place, key=lambda key: (order[key[0]], list(Side).index(key[1])))
+    return [PlannedPass(by_place[p][0], p[1], frozenset(by_place[p][1])) for p in places]
+
+
+def _order(place: tuple[str, Side]) -> tuple[int, str]:
+    name = place[0]
+    kinds = ("final", "step-", "base", "draw-")
+    return next(i for i, kind in enumerate(kinds) if name.startswith(kind)), name
