@@ -15,8 +15,8 @@ from rich.table import Table
 
 from wherefrom.curvature import GramBlock
 from wherefrom.data import Example, get_recipe
-from wherefrom.methods import BlockMethod, Evidence, score_all, select_methods
-from wherefrom.signals import Block, gradient_name
+from wherefrom.methods import BlockMethod, Evidence, Point, score_all, select_methods
+from wherefrom.signals import Block, Kind, Side, both, gradient_name
 
 SHAPES = [(4, 576), (576, 4), (4, 576), (192, 4)] * 30
 
@@ -41,6 +41,9 @@ class Drawn:
         self.seconds += time.perf_counter() - begun
         return values
 
+    def stream(self, name):
+        yield np.arange(len(self.ids)), self.read(name)
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -57,11 +60,17 @@ def main():
     drawing = train.seconds + query.seconds
     floor = time.perf_counter() - begun - drawing
 
-    chosen = [m for m in select_methods(["all"]) if isinstance(m, BlockMethod)]
+    drawn = both(Kind.GRADIENT)
+    chosen = [
+        m
+        for m in select_methods(["all"])
+        if isinstance(m, BlockMethod) and m.needs <= drawn and not m.requires
+    ]
     rows = [[Example.of(i, "p", "r") for i in source.ids] for source in (train, query)]
     train.seconds = query.seconds = 0.0
     begun = time.perf_counter()
-    scored = score_all(chosen, Evidence(*rows, train, query, get_recipe("sound-1")))
+    final = Point("final", {Side.TRAIN: train, Side.QUERY: query})
+    scored = score_all(chosen, Evidence(*rows, get_recipe("sound-1"), final))
     total = time.perf_counter() - begun - train.seconds - query.seconds
 
     table = Table(

@@ -1,6 +1,6 @@
 """Every method against an independent transcription in dense float64."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from wherefrom import registry
 from wherefrom.curvature import GramBlock
 from wherefrom.errors import IdentityError, SettingError
 from wherefrom.methods import (
+    DirectMethod,
     Evidence,
     Resource,
     Trait,
@@ -274,10 +275,26 @@ def test_specs_are_read_back_and_mistakes_list_what_there_is():
 
 
 def test_methods_of_other_packages_are_found_and_broken_ones_named(monkeypatch):
+    @dataclass(frozen=True)
+    class Theirs(DirectMethod):
+        def score(self, evidence):
+            return np.zeros((len(evidence.query_rows), len(evidence.train_rows)))
+
     random = registered()["random"]
-    plugins = [Plugin("theirs", random), Plugin("broken", ImportError("no torchx"))]
+    plugins = [
+        Plugin("theirs", Theirs),
+        Plugin("broken", ImportError("no torchx")),
+        Plugin("function", lambda: 0),
+        Plugin("otherwise", random),
+    ]
     monkeypatch.setattr(registry, "entry_points", lambda group: plugins)
-    assert registered()["theirs"] is random
+    assert registered()["theirs"] is Theirs
+    assert parse_method("theirs").spec == "theirs"
+    assert not {"function", "otherwise"} & registered().keys()
+    with pytest.raises(SettingError, match="no Method class"):
+        parse_method("function")
+    with pytest.raises(SettingError, match="calls itself 'random'"):
+        parse_method("otherwise")
     assert "broken" not in registered()
     with pytest.raises(SettingError, match=r"elsewhere:thing.*no torchx"):
         parse_method("broken")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from wherefrom.errors import StoreError
 
@@ -67,6 +70,19 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: missing or damaged ({error}).") from None
+
+
+def file_name(text: str) -> str:
+    """A file name for any text: as it is where that is harmless, else with a digest of what was changed.
+
+    Example:
+        >>> file_name("influence(damping=0.1)")
+        'influence(damping=0.1)'
+        >>> file_name("embedding(model=/models/e5)")
+        'embedding(model=_models_e5)-ed8482'
+    """
+    safe = re.sub(r"[^\w ()=,.+-]", "_", text)[:150]
+    return safe if safe == text else f"{safe}-{xxhash.xxh3_64_hexdigest(text.encode())[:6]}"
 
 
 OURS = ".wherefrom"

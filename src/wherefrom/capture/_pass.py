@@ -248,7 +248,7 @@ class Pass:
                 attention_mask=batch.attention,
                 **options,
             )
-        self._kept = batch.attention[:, found.keep]
+        self._kept = found.counted
         self._states = self._outputs.take(found.keep) if self._needs_states else None
         if Kind.STATE_GRADIENT in self.kinds:
             for layer, state in enumerate(found.outputs.hidden_states):

@@ -27,7 +27,7 @@ def _methods() -> Table:
     for name, cls in sorted(registered().items()):
         m = cls()
         needs = ", ".join(sorted({need.slug for need in m.needs})) or "text"
-        about = (cls.__doc__ or "").strip().splitlines()[0]
+        about = (cls.__doc__ or "").strip().partition("\n")[0]
         rows.append([name, m.family, m.cost, m.paper, needs, about])
     return ["name", "family", "cost", "paper", "signals", "about"], rows
 

@@ -43,7 +43,7 @@ class Features:
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Row numbers and their features, float64."""
         for rows, raw in self.chunks():
-            values = np.asarray(raw, dtype=np.float64).reshape(len(rows), -1)
+            values = np.asarray(raw, dtype=np.float64).reshape(len(rows), self.size)
             values = values if self.centre is None else values - self.centre
             values = values if self.turn is None else values @ self.turn
             yield rows, values if self.scale is None else values * self.scale[rows, None]

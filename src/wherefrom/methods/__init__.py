@@ -20,6 +20,7 @@ from wherefrom.methods import (  # noqa: F401
     _trak,
 )
 from wherefrom.methods._block import BlockEvidence, BlockMethod, DampedMethod, Sums
+from wherefrom.methods._clock import SHARED
 from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._method import COSTS, DirectMethod, Method, Resource, Trait
 from wherefrom.methods._registry import (
@@ -29,7 +30,7 @@ from wherefrom.methods._registry import (
     select_methods,
     split_specs,
 )
-from wherefrom.methods._score import SHARED, Scored, score_all
+from wherefrom.methods._score import Scored, score_all
 
 __all__ = [
     "COSTS",

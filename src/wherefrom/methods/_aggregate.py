@@ -9,6 +9,8 @@ import numpy as np
 from wherefrom.scores import ranking
 
 _TOP = 0.1
+_SAME = 1e-5
+"""Neighbours in rank that differ by less, as a share of the largest score, differ by rounding alone."""
 
 
 def by_rank(layers: Sequence[np.ndarray], train_ids: tuple[str, ...]) -> np.ndarray:
@@ -28,11 +30,12 @@ def by_vote(layers: Sequence[np.ndarray], train_ids: tuple[str, ...]) -> np.ndar
 def _places(values: np.ndarray, train_ids: tuple[str, ...]) -> np.ndarray:
     """Where each row stands, from 0; rows that score alike share the mean of their places."""
     order = ranking(values, train_ids)
+    ranked = np.take_along_axis(values, order, axis=1)
+    limit = _SAME * np.abs(values).max(axis=1, keepdims=True, initial=0.0)
+    groups = np.cumsum(-np.diff(ranked, axis=1, prepend=ranked[:, :1]) > limit, axis=1)
     places = np.empty(values.shape)
-    np.put_along_axis(places, order, np.arange(values.shape[1], dtype=float)[None, :], axis=1)
-    for query, row in enumerate(values):
-        _, group, counts = np.unique(row, return_inverse=True, return_counts=True)
-        if len(counts) < len(row):
-            sums = np.bincount(group, weights=places[query])
-            places[query] = (sums / counts)[group]
+    for query in range(len(values)):
+        counts = np.bincount(groups[query])
+        means = np.cumsum(counts) - (counts + 1) / 2
+        places[query, order[query]] = means[groups[query]]
     return places

@@ -15,7 +15,7 @@ from wherefrom.data import Recipe
 from wherefrom.errors import SettingError
 from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._features import RawBlock
-from wherefrom.methods._method import Method, Resource
+from wherefrom.methods._method import Method, Resource, Trait
 from wherefrom.methods._modifiers import Modifiers
 from wherefrom.signals import Moments, Need
 
@@ -116,6 +116,11 @@ class BlockMethod(Modifiers, Method):
     def needs(self) -> frozenset[Need]:
         """The gradients that the modifiers ask for."""
         return self.signals
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """Less the base model's score, where gradients are larger, a row may oppose itself."""
+        return frozenset({Trait.DIFFERENCE}) if self.minus_base else frozenset()
 
     @property
     def requires(self) -> frozenset[Resource]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from wherefrom.methods._fisher import Influence
 from wherefrom.methods._gradient import GradientDot
+from wherefrom.methods._method import Method
 from wherefrom.methods._registry import method
 
 
@@ -24,7 +25,7 @@ class Contrastive(Influence):
     reference: bool = True
 
     @classmethod
-    def variants(cls) -> list[Influence]:  # type: ignore[override]
+    def variants(cls) -> list[Method]:
         """The default alone."""
         return [cls()]
 
@@ -42,3 +43,8 @@ class Dda(GradientDot):
     paper: ClassVar[str] = "2410.01285"
     checkpoints: str = "mean"
     minus_base: bool = True
+
+    @classmethod
+    def variants(cls) -> list[Method]:
+        """As it is, and with rows of one norm: gradients are far larger at the base model."""
+        return [cls(), cls(normalise="row")]

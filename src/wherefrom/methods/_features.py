@@ -69,18 +69,18 @@ class RawBlock:
 
     def gram(self, curvature: str) -> GramBlock:
         """The dual form."""
-        basis = _flat(self.drawn) if curvature == "true" else None
-        return GramBlock.of(_flat(self.train), _flat(self.query), basis)
+        basis = flat(self.drawn) if curvature == "true" else None
+        return GramBlock.of(flat(self.train), flat(self.query), basis)
 
     def covariance(self, curvature: str) -> CovarianceBlock:
         """The primal form; streamed where the gradients are large."""
         basis = self._features(SAMPLED, "drawn") if curvature == "true" else None
-        return CovarianceBlock(self._features(self.target, "train"), _flat(self.query), basis)
+        return CovarianceBlock(self._features(self.target, "train"), flat(self.query), basis)
 
     def _features(self, target: str, attribute: str) -> Features:
         rows = len(self.point.source(Side.TRAIN).ids)
         if rows * self.block.size * 4 <= _IN_MEMORY:
-            return Features.of(_flat(getattr(self, attribute)))
+            return Features.of(flat(getattr(self, attribute)))
         return Features(lambda: self.stream(target), rows, self.size)
 
     def _name(self, target: str) -> str:
@@ -125,5 +125,6 @@ def projections(block: Block, k: int) -> tuple[np.ndarray | None, np.ndarray | N
     return draw(rows), draw(columns)
 
 
-def _flat(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1)
+def flat(values: np.ndarray) -> np.ndarray:
+    """Rows × entries, of no rows too."""
+    return values.reshape(len(values), int(np.prod(values.shape[1:])))

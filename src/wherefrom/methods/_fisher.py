@@ -104,7 +104,7 @@ class SelfInfluence(DampedMethod):
     @property
     def traits(self) -> frozenset[Trait]:
         """It does not look at the query."""
-        return frozenset({Trait.QUERY_FREE, Trait.NO_EVIDENCE})
+        return super().traits | {Trait.QUERY_FREE, Trait.NO_EVIDENCE}
 
     def contribution(self, block: BlockEvidence) -> Sums:
         """Self-influence, once for every query."""
@@ -176,7 +176,7 @@ class Lissa(DampedMethod):
             "score": block.fisher.filtered(lambda s: (1 - left(s)) / (s + lam)),
             "damping": np.array(lam),
             "steps": np.array(float(k)),
-            "residual": np.sqrt(np.mean(rest / norm)),
+            "residual": np.sqrt(np.mean(rest / norm) if len(norm) else 0.0),
         }
 
 

@@ -16,7 +16,7 @@ from wherefrom.methods._registry import method
 from wherefrom.methods._representation import RepSim
 from wherefrom.signals import POOLS, Kind, Need, both
 
-_DIGITS = 9
+_SAME = 1e-6
 
 
 @method("knn_shapley")
@@ -80,7 +80,7 @@ class KnnShapley(DirectMethod):
         """
         closeness = RepSim(position=self.position, layer=self.layer).score(evidence)
         # equal states may differ in the last bits, by where they stand in a matrix product
-        distance = np.round(1 - closeness, _DIGITS)
+        distance = _places(1 - closeness)
         match = self._match(evidence)
         order = np.lexsort((-match, distance), axis=-1)
         a = np.take_along_axis(match, order, axis=1)
@@ -106,3 +106,13 @@ class KnnShapley(DirectMethod):
 
 def _labels(rows: Sequence[Example]) -> np.ndarray:
     return np.array([row.label for row in rows], dtype=object)
+
+
+def _places(distance: np.ndarray) -> np.ndarray:
+    """Distances as ranks; neighbours in rank that differ by no more than noise share one."""
+    order = np.argsort(distance, axis=1, kind="stable")
+    ranked = np.take_along_axis(distance, order, axis=1)
+    groups = np.cumsum(np.diff(ranked, axis=1, prepend=ranked[:, :1]) > _SAME, axis=1)
+    found = np.empty(distance.shape, dtype=np.int64)
+    np.put_along_axis(found, order, groups, axis=1)
+    return found

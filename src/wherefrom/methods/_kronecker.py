@@ -10,6 +10,7 @@ import numpy as np
 from wherefrom.curvature import KroneckerFactors
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
+from wherefrom.methods._features import flat
 from wherefrom.methods._registry import method
 from wherefrom.signals import SAMPLED, Kind, Need, Side
 
@@ -50,8 +51,8 @@ class _KroneckerMethod(BlockMethod):
         if lam == 0:
             return {"score": np.zeros((len(block.raw.query), len(block.raw.train)))}
         solved = factors.back(factors.rotate(block.raw.query) / (eigenvalues + lam))
-        train = block.raw.train.reshape(len(block.raw.train), -1)
-        score = solved.reshape(len(solved), -1) @ train.T.astype(np.float64)
+        train = flat(block.raw.train)
+        score = flat(solved) @ train.T.astype(np.float64)
         return {"score": score, "damping": np.array(lam)}
 
     def eigenvalues(self, block: BlockEvidence, factors: KroneckerFactors) -> np.ndarray:
@@ -91,8 +92,3 @@ class EKFac(_KroneckerMethod):
     def eigenvalues(self, block: BlockEvidence, factors: KroneckerFactors) -> np.ndarray:
         """Λ, rows × columns of the weight."""
         return factors.corrected(block.sampled(), len(block.raw.train))
-
-    @classmethod
-    def variants(cls) -> list[EKFac]:  # type: ignore[override]
-        """The default alone; layers=mlp is worth a try with all weights trained."""
-        return [cls()]

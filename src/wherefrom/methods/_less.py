@@ -9,6 +9,7 @@ import numpy as np
 
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
+from wherefrom.methods._features import flat
 from wherefrom.methods._method import Method, Resource
 from wherefrom.methods._registry import method
 
@@ -60,8 +61,8 @@ class Less(BlockMethod):
         step = (1 - self.beta1) * g
         step = step + self.beta1 * first if self.momentum else step
         step = step / np.sqrt(self.beta2 * second + (1 - self.beta2) * g**2 + self.epsilon)
-        train = step.reshape(len(step), -1).astype(np.float64)
-        query = block.raw.query.reshape(len(block.raw.query), -1).astype(np.float64)
+        train = flat(step).astype(np.float64)
+        query = flat(block.raw.query).astype(np.float64)
         return {
             "score": query @ train.T,
             "train": np.einsum("np,np->n", train, train),

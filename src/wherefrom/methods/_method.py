@@ -22,6 +22,7 @@ class Trait(StrEnum):
     QUERY_SET = "looks at all queries together: a query's scores depend on the others"
     RESPONSE_BLIND = "does not see the response: rows with the same prompt score alike"
     ROW_SET = "scores a row against the other rows, duplicates apart"
+    DIFFERENCE = "a difference of two scores: a row that is its own query need not be a proponent"
     LOOSE_SELF = (
         "a row that is its own query is a proponent, but a contradicting row may score alike"
     )

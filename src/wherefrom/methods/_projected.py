@@ -10,7 +10,7 @@ import numpy as np
 from wherefrom.curvature import CovarianceBlock, FisherBlock, GramBlock
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
-from wherefrom.methods._features import matrix_shape, projections
+from wherefrom.methods._features import flat, matrix_shape, projections
 from wherefrom.methods._fisher import Influence
 from wherefrom.methods._method import Method, Resource, Trait
 from wherefrom.methods._registry import method
@@ -41,9 +41,10 @@ class LoGra(Influence):
 class TrackStar(BlockMethod):
     """TrackStar: the inner product of unit(R^(−1/2) P(g/√v)) on both sides (2410.17413).
 
-    g/√v divides by the root of AdamW's second moment, entry by entry; P projects each weight matrix from
-    two sides; R mixes the second moments of training rows and queries; the unit norm is of all blocks
-    together. The paper's v is factored as Adafactor's; ours is AdamW's own.
+    g/√v divides by the root of AdamW's second moment, entry by entry (plus a thousandth of the block's, or
+    rounding would count like gradient); P projects each weight matrix from two sides; R mixes the second
+    moments of training rows and queries; the unit norm is of all blocks together. The paper's v is
+    factored as Adafactor's; ours is AdamW's own.
 
     Attributes:
         dimension: k of P_o G P_iᵀ.
@@ -72,7 +73,7 @@ class TrackStar(BlockMethod):
     @property
     def traits(self) -> frozenset[Trait]:
         """R is made of all queries, where any."""
-        return frozenset({Trait.QUERY_SET}) if self.mix else frozenset()
+        return super().traits | ({Trait.QUERY_SET} if self.mix else set())
 
     def contribution(self, block: BlockEvidence) -> Sums:
         """Products and squared norms after R^(−1/2)."""
@@ -95,17 +96,19 @@ class TrackStar(BlockMethod):
 
     def _features(self, block: BlockEvidence, side: str) -> np.ndarray:
         named = block.raw.block
-        root = np.sqrt(block.moments.second).reshape(named.shape) + 1e-8
+        root = np.sqrt(block.moments.second).reshape(named.shape)
+        # entries whose gradient is nothing but rounding (biases of keys) would count like any other
+        root = root + max(1e-8, 1e-3 * float(np.sqrt(np.mean(root**2))))
         values = getattr(block.raw, side) / root
         matrices = values.reshape(len(values), *matrix_shape(named))
         left, right = projections(named, self.dimension)
         matrices = matrices if left is None else left @ matrices
         matrices = matrices if right is None else matrices @ right.T
-        return np.asarray(matrices.reshape(len(values), -1), np.float64)
+        return np.asarray(flat(matrices), np.float64)
 
     def _mixed(self, train: np.ndarray, query: np.ndarray) -> FisherBlock:
         n, q = len(train), len(query)
-        if self.mix == 0:
+        if self.mix == 0 or q == 0:
             rows = train
         else:
             # weights such that the mean over all rows is (1 − μ)·R_train + μ·R_query

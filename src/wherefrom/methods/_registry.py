@@ -32,8 +32,38 @@ def method(name: str) -> Callable[[M], M]:
 
 
 def registered() -> dict[str, type[Method]]:
-    """All methods by name, those of other installed packages too."""
-    return _METHODS.loaded()
+    """All methods by name, those of other installed packages too; what cannot be used is left out."""
+    found = {}
+    for name in _METHODS.names():
+        try:
+            found[name] = _usable(name)
+        except SettingError:
+            continue
+    return found
+
+
+def _usable(name: str) -> type[Method]:
+    """The class of a name.
+
+    Raises:
+        SettingError: nothing has that name, or what an installed package brings under it is no method.
+    """
+    cls = _METHODS.get(name)
+    if not (isinstance(cls, type) and issubclass(cls, Method)):
+        raise SettingError(f"method {name!r}: what the package brings is {cls!r}, no Method class.")
+    if not hasattr(cls, "name"):
+        cls.name = name
+    if cls.name != name:
+        raise SettingError(
+            f"method {name!r} calls itself {cls.name!r}; its entry point must have that name too."
+        )
+    try:
+        cls.variants()
+    except Exception as error:
+        raise SettingError(
+            f"method {name!r} cannot be made with its defaults: {error!r}."
+        ) from error
+    return cls
 
 
 def parse_method(spec: str) -> Method:
@@ -49,7 +79,7 @@ def parse_method(spec: str) -> Method:
     match = re.fullmatch(r"\s*([\w-]+)\s*(?:\((.*)\))?\s*", spec, re.DOTALL)
     if match is None:
         raise SettingError(f"{spec!r} is no method; write NAME or NAME(setting=value, …).")
-    cls = _METHODS.get(match[1])
+    cls = _usable(match[1])
     known = {f.name: f for f in fields(cls)}
     settings = {}
     for part in filter(None, (p.strip() for p in (match[2] or "").split(","))):

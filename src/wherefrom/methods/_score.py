@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from wherefrom.curvature import FisherBlock, GramBlock, inverse_norms
+from wherefrom.curvature import GramBlock
 from wherefrom.errors import SettingError
 from wherefrom.identity import require_same
 from wherefrom.methods._aggregate import by_rank, by_vote
 from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
+from wherefrom.methods._clock import SHARED, Clock
 from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._features import RawBlock
+from wherefrom.methods._geometry import BlockCache, Geometry, changed, row_norms
 from wherefrom.methods._method import DirectMethod, Method
 from wherefrom.methods._modifiers import chosen_blocks, layer_of
 from wherefrom.progress import track
 from wherefrom.scores import Scores
-from wherefrom.signals import Block, Side
-
-SHARED = "shared: reading gradients, Gram matrices, eigendecompositions"
-
-Norms = dict["Geometry", tuple[np.ndarray, np.ndarray]]
+from wherefrom.signals import Side
 
 
 @dataclass
@@ -65,54 +61,6 @@ def score_all(methods: Sequence[Method], evidence: Evidence) -> Scored:
     return Scored([found[m.spec] for m in methods], clock.seconds)
 
 
-class Clock:
-    """Seconds by name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def at(self, name: str) -> Iterator[None]:
-        """Adds the time that the block takes."""
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The modifiers that decide what a block's products are; methods that share one share the work."""
-
-    target: str
-    reference: bool
-    project: int
-    layers: str
-    scope: str
-    curvature: str
-    form: str
-    centre: bool
-    whiten: float
-    normalise: str
-
-    @classmethod
-    def of(cls, m: BlockMethod) -> Geometry:
-        """A method's."""
-        return cls(
-            m.target,
-            m.reference,
-            m.project,
-            m.layers,
-            m.scope,
-            m.curvature,
-            m.form,
-            m.centre,
-            m.whiten,
-            m.normalise,
-        )
-
-
 def _score_blocks(
     methods: Sequence[BlockMethod], evidence: Evidence, clock: Clock
 ) -> dict[str, Scores]:
@@ -126,7 +74,7 @@ def _score_blocks(
         for m in here:
             with clock.at(m.spec):
                 at_point[m.spec][point.name] = _aggregated(m, sums[m.spec], evidence)
-                if m.aggregate == "sum":
+                if m.aggregate == "sum" and sums[m.spec].sums:
                     measured[m.spec] = m.measured(*_only(sums[m.spec]))
     found = {}
     for m in methods:
@@ -157,11 +105,16 @@ def _minus(m: BlockMethod, point: Point, evidence: Evidence) -> bool:
 
 
 class Groups:
-    """What a method's blocks added up to, by group of blocks."""
+    """What a method's blocks added up to, by group of blocks.
+
+    Attributes:
+        cancelled: whether there were gradients that modifiers may have taken away (centring one row does).
+    """
 
     def __init__(self) -> None:
         self.sums: dict[int, Sums] = {}
         self.counts: dict[int, int] = {}
+        self.cancelled = False
 
     def add(self, group: int, parts: Sums) -> None:
         """Adds one block's parts."""
@@ -181,12 +134,12 @@ def _walk(
     names = [block.name for block in blocks]
     geometries = {m.spec: Geometry.of(m) for m in methods}
     kept = {g.layers: chosen_blocks(g.layers, names) for g in geometries.values()}
-    norms = _row_norms(set(geometries.values()), point, evidence, kept, clock)
+    norms = row_norms(set(geometries.values()), point, evidence, kept, clock)
     groups = {m.spec: Groups() for m in methods}
     wholes: dict[Geometry, GramBlock] = {}
     with track(f"score blocks ({point.name})", len(blocks)) as advance:
         for block in blocks:
-            cache = _Cache(point, block, evidence, clock)
+            cache = BlockCache(point, block, evidence, clock)
             for m in methods:
                 geometry = geometries[m.spec]
                 if block.name not in kept[geometry.layers]:
@@ -204,13 +157,14 @@ def _walk(
             advance(1)
     for geometry, whole in wholes.items():
         with clock.at(SHARED):
-            fisher_block = _changed(whole, geometry, None, evidence)
+            fisher_block = changed(whole, geometry, None, evidence)
         for m in methods:
             if geometries[m.spec] == geometry:
+                groups[m.spec].cancelled |= bool(whole.train_norms.any())
                 found = groups[m.spec]
                 _contribute(m, found, lambda b=fisher_block: b, None, point, evidence, clock)
     for m in methods:
-        if not groups[m.spec].sums:
+        if not groups[m.spec].sums and not groups[m.spec].cancelled:
             raise SettingError(
                 "every training row's gradient is zero in every block, so nothing can be attributed. Was "
                 "the adapter trained at all?"
@@ -232,6 +186,7 @@ def _contribute(
         with clock.at(SHARED):
             # a block whose gradients are all zero (LoRA's A while B is zero) says nothing
             if not shown.fisher.train_norms.any():
+                groups.cancelled |= raw is not None and bool(raw.train.any())
                 return
             if m.spectral:
                 _ = shown.fisher.spectrum
@@ -244,92 +199,9 @@ def _contribute(
         groups.add(group, m.contribution(shown))
 
 
-class _Cache:
-    """What methods share of one block at one state."""
-
-    def __init__(self, point: Point, block: Block, evidence: Evidence, clock: Clock) -> None:
-        self.point = point
-        self.block = block
-        self.evidence = evidence
-        self.clock = clock
-        self._raw: dict[tuple[Any, ...], RawBlock] = {}
-        self._products: dict[tuple[Any, ...], FisherBlock] = {}
-        self._changed: dict[Geometry, FisherBlock] = {}
-
-    def raw(self, g: Geometry) -> RawBlock:
-        """The gradients that a geometry starts from."""
-        key = (g.target, g.reference, g.project)
-        if key not in self._raw:
-            self._raw[key] = RawBlock(self.point, self.block, *key)
-        return self._raw[key]
-
-    def gram(self, g: Geometry) -> GramBlock:
-        """The dual form before centring, whitening and normalising."""
-        found = self._product(g, "dual")
-        assert isinstance(found, GramBlock)
-        return found
-
-    def fisher(self, g: Geometry, norms: tuple[np.ndarray, np.ndarray] | None) -> FisherBlock:
-        """The products under a geometry, in the form asked for or the smaller one."""
-        if g not in self._changed:
-            raw = self.raw(g)
-            rows = len(self.evidence.train_rows)
-            form = g.form
-            if form == "auto":
-                form = "primal" if raw.size < rows else "dual"
-            self._changed[g] = _changed(self._product(g, form), g, norms, self.evidence)
-        return self._changed[g]
-
-    def _product(self, g: Geometry, form: str) -> FisherBlock:
-        key = (g.target, g.reference, g.project, g.curvature, form)
-        if key not in self._products:
-            raw = self.raw(g)
-            self._products[key] = (
-                raw.covariance(g.curvature) if form == "primal" else raw.gram(g.curvature)
-            )
-        return self._products[key]
-
-
-def _changed(
-    block: FisherBlock,
-    g: Geometry,
-    norms: tuple[np.ndarray, np.ndarray] | None,
-    evidence: Evidence,
-) -> FisherBlock:
-    if g.centre:
-        block = block.centred()
-    if g.whiten:
-        block = block.whitened(block.damping(evidence.recipe.damping_rule, g.whiten))
-    if g.normalise == "block" or (g.normalise == "row" and g.scope == "whole"):
-        block = block.unit()
-    elif g.normalise == "row" and norms is not None:
-        block = block.scaled(*norms)
-    return block
-
-
-def _row_norms(
-    geometries: set[Geometry],
-    point: Point,
-    evidence: Evidence,
-    kept: dict[str, set[str]],
-    clock: Clock,
-) -> Norms:
-    """Norms over all chosen blocks together: a walk of its own, before the one that scores."""
-    wanted = [g for g in geometries if g.normalise == "row" and g.scope == "block"]
-    sums: Norms = {}
-    with clock.at(SHARED):
-        for block in point.source(Side.TRAIN).blocks if wanted else ():
-            cache = _Cache(point, block, evidence, clock)
-            for g in wanted:
-                if block.name in kept[g.layers]:
-                    found = cache.fisher(g, None)
-                    pair = (found.train_norms, found.query_norms)
-                    held = sums.get(g)
-                    sums[g] = pair if held is None else (held[0] + pair[0], held[1] + pair[1])
-    return {g: (inverse_norms(t), inverse_norms(q)) for g, (t, q) in sums.items()}
-
-
 def _aggregated(m: BlockMethod, groups: Groups, evidence: Evidence) -> np.ndarray:
+    if not groups.sums:
+        return np.zeros((len(evidence.query_rows), len(evidence.train_rows)))
     values = [m.finish(groups.sums[i], groups.counts[i]) for i in sorted(groups.sums)]
     ids = tuple(row.id for row in evidence.train_rows)
     if m.aggregate == "rank":

@@ -10,7 +10,7 @@ import scipy.linalg
 
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import BlockEvidence, DampedMethod, Sums
-from wherefrom.methods._features import matrix_shape
+from wherefrom.methods._features import flat, matrix_shape
 from wherefrom.methods._registry import method
 
 _UNIT = "nats; divided by n it predicts how much the query's loss rises without the row"
@@ -48,8 +48,8 @@ class ConjugateGradient(DampedMethod):
         return {
             "score": solved[:, :-1] @ train + factor * rest,
             "damping": np.array(lam),
-            "steps": np.array(steps.mean()),
-            "residual": np.array(residual.mean()),
+            "steps": np.array(steps.mean() if len(steps) else 0.0),
+            "residual": np.array(residual.mean() if len(steps) else 0.0),
         }
 
 
@@ -146,12 +146,22 @@ class HyperInf(DampedMethod):
         phi = slices.T @ slices / (n * short)
         _, strength = self.strength(block.recipe)
         lam = strength * float(np.trace(phi)) / long
+        solved, left = self._solved(phi, lam, query)
+        score = flat(solved) @ flat(train).T
+        return {"score": score, "damping": np.array(lam), "residual": np.array(left)}
+
+    def _solved(self, phi: np.ndarray, lam: float, query: np.ndarray) -> tuple[np.ndarray, float]:
+        """The queries' matrices times the iterate, and the residual of its slowest direction."""
+        damped = phi + lam * np.eye(len(phi))
+        # the trace bounds the norm, so this bounds what the iteration leaves
+        if (1 - lam / float(np.trace(damped))) ** (2.0**self.steps) < 1e-15:
+            factor = scipy.linalg.cho_factor(damped)
+            flat = query.reshape(-1, len(phi))
+            return scipy.linalg.cho_solve(factor, flat.T).T.reshape(query.shape), 0.0
         sigma, vectors = scipy.linalg.eigh(phi, driver="evd")
         values = np.maximum(sigma, 0.0) + lam
         left = np.maximum(1 - values / float(values.max()), 0.0) ** (2.0**self.steps)
-        solved = ((query @ vectors) * ((1 - left) / values)) @ vectors.T
-        score = solved.reshape(len(query), -1) @ train.reshape(n, -1).T
-        return {"score": score, "damping": np.array(lam), "residual": np.array(left.max())}
+        return ((query @ vectors) * ((1 - left) / values)) @ vectors.T, float(left.max())
 
     def _matrices(self, block: BlockEvidence, side: str) -> np.ndarray:
         values = np.asarray(getattr(block.raw, side), np.float64)

@@ -11,6 +11,7 @@ import numpy as np
 from wherefrom.curvature import FactorSums, KroneckerFactors
 from wherefrom.errors import SettingError
 from wherefrom.methods._evidence import Evidence, Point
+from wherefrom.methods._features import flat
 from wherefrom.methods._method import DirectMethod
 from wherefrom.methods._registry import method
 from wherefrom.signals import SAMPLED, At, Block, Kind, Need, Side, gradient_name
@@ -89,9 +90,9 @@ def _segment(
     decayed = np.exp(-reach * eigenvalues)
     small = reach * eigenvalues < 1e-12
     gain = np.where(small, reach, (1 - decayed) / np.where(small, 1.0, eigenvalues))
-    solved = factors.back(turned * gain).reshape(len(query), -1)
+    solved = flat(factors.back(turned * gain))
     left = factors.back(turned * decayed).reshape(query.shape)
-    return solved @ train.reshape(rows, -1).T.astype(np.float64), left
+    return solved @ flat(train).T.astype(np.float64), left
 
 
 def _mean_factors(points: Sequence[Point], block: Block) -> KroneckerFactors:

@@ -80,7 +80,7 @@ class TfIdf(_TextMethod):
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         corpus = self.words(evidence.train_rows)
-        if not any(corpus):
+        if not any(corpus) or not evidence.query_rows:
             return np.zeros((len(evidence.query_rows), len(corpus)))
         vectorizer: Any = TfidfVectorizer(analyzer=list)
         train = vectorizer.fit_transform(corpus)

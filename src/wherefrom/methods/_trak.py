@@ -11,6 +11,7 @@ import numpy as np
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
 from wherefrom.methods._evidence import Evidence, Point
+from wherefrom.methods._features import flat
 from wherefrom.methods._registry import method
 from wherefrom.signals import MARGIN, TOKEN_LOSS, TOKENS, At, Kind, Need, Side
 
@@ -64,8 +65,8 @@ class Trak(BlockMethod):
         matrix = (signs * 2 - 1).astype(np.float32) / np.float32(np.sqrt(self.dimension))
         train, query = block.raw.train, block.raw.query
         return {
-            "train": train.reshape(len(train), -1).astype(np.float32) @ matrix,
-            "query": query.reshape(len(query), -1).astype(np.float32) @ matrix,
+            "train": flat(train).astype(np.float32) @ matrix,
+            "query": flat(query).astype(np.float32) @ matrix,
         }
 
     def finish(self, sums: Sums, blocks: int) -> np.ndarray:

@@ -6,12 +6,12 @@ from wherefrom.models._generate import generate
 from wherefrom.models._langevin import draw_weights
 from wherefrom.models._load import LoadedModel, Precision, fingerprint, load_model, load_tokenizer
 from wherefrom.models._loss import IGNORED, CountedLosses, accepts, counted_losses
+from wherefrom.models._moments import has_moments, read_moments
 from wherefrom.models._points import (
     Checkpoint,
     at_weights,
     clean_name,
     read_checkpoints,
-    read_moments,
     same_weights,
 )
 from wherefrom.models._settings import FinetuneSettings, has_fast_bfloat16
@@ -34,6 +34,7 @@ __all__ = [
     "fingerprint",
     "generate",
     "has_fast_bfloat16",
+    "has_moments",
     "load_model",
     "load_tokenizer",
     "read_checkpoints",

@@ -12,17 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
 from wherefrom.atomic import read_json
 from wherefrom.errors import ModelError, StoreError
 from wherefrom.identity import digest_arrays
 from wherefrom.models._load import LoadedModel
-from wherefrom.signals import Moments
 
 WEIGHTS = "weights.safetensors"
-_OPTIMIZER = "optimizer.safetensors"
 
 
 @dataclass(frozen=True)
@@ -82,23 +79,6 @@ def read_checkpoints(trajectory: Path, most: int | None = None) -> list[Checkpoi
         mean = sum(rates) / len(rates)
         found.append(Checkpoint(folder.name, folder, step, step - before, mean))
         before = step
-    return found
-
-
-def read_moments(folder: Path) -> dict[str, Moments]:
-    """AdamW's moments at a checkpoint, by block; empty where none were saved.
-
-    Safetensors only: an optimizer state that a trainer pickled is not read.
-    """
-    path = folder / _OPTIMIZER
-    if not path.is_file():
-        return {}
-    arrays = load_arrays(path)
-    found = {}
-    for name, first in arrays.items():
-        parameter, dot, key = name.rpartition(".")
-        if dot and key == "exp_avg":
-            found[clean_name(parameter)] = Moments(first, arrays[f"{parameter}.exp_avg_sq"])
     return found
 
 

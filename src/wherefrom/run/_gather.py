@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from wherefrom.curvature import FactorSums
 from wherefrom.data import Example, Recipe, Renderer
@@ -33,8 +34,18 @@ def assemble(
     rows: Mapping[Side, Sequence[Example]],
     recipe: Recipe,
     read: Read,
+    model: Any = None,
 ) -> Evidence:
-    """Evidence for methods, from wherever the signals of each pass are read."""
+    """Evidence for methods, from wherever the signals of each pass are read.
+
+    Args:
+        methods: whose needs are to be met.
+        states: the states of the model that there are.
+        rows: examples by side.
+        recipe: damping and the rest.
+        read: gives the signals of one pass.
+        model: the model, whose trainable parameters optimizer moments belong to.
+    """
     needs = {need for m in methods for need in m.needs}
     sources: dict[str, dict[Side, Source]] = {}
     factors: dict[str, FactorSums] = {}
@@ -53,7 +64,7 @@ def assemble(
             sources.get(state.name, {}),
             state.rate,
             state.steps,
-            read_moments(folder) if wants_moments and folder is not None else {},
+            read_moments(folder, model) if wants_moments and folder is not None else {},
             factors.get(state.name),
         )
 

@@ -20,6 +20,7 @@ from wherefrom.store import FactorStore, SignalStore, read_factors
 
 _CHUNK_BYTES = 128e6
 _FACTORS = Need(Kind.FACTORS).slug
+_LOSSES = Need(Kind.LOSS).slug
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,7 @@ def index_rows(
     note = truncation_note(tokens, renderer.recipe.max_length, what)
     if note and not quiet:
         say(f"warning: {note}")
-    run = Pass(
-        loaded.model,
-        needs,
-        reduction=renderer.recipe.reduction,
-        pad_id=loaded.pad_id,
-        padding_side=settings.padding_side,
-        blocks=settings.blocks,
-        error_dimension=settings.error_dimension,
-    )
+    run = _pass(loaded, renderer, settings, needs)
     if run.targets and run.coverage.share < 1 and settings.strict:
         raise ModelError(f"--strict: {run.coverage.describe()}.")
     plan = _plan(loaded, tokens, settings)
@@ -92,15 +85,16 @@ def index_rows(
         **renderer.identity(),
         "rows": digest_value([row.digest() for row in tokens]),
     }
-    wanted = {need.slug for need in needs}
+    wanted = _slugs(needs)
     arrays = {slug: found for slug, found in run.arrays(tokens).items() if slug in wanted}
     traced = identity | {"blocks": digest_value([[b.name, list(b.shape)] for b in run.blocks])}
     factors: FactorStore | None = None
-    if _FACTORS in wanted:
+    if any(need.kind is Kind.FACTORS for need in needs):
         place = None if folder is None else folder / _FACTORS
         factors = FactorStore(place, len(plan.chunks), traced, restart=restart)
     sinks: list[tuple[frozenset[str], Sink]] = []
     sources: list[Source] = []
+    done: set[str] = set()
     for slug, found in arrays.items():
         gradients = slug.startswith(Need(Kind.GRADIENT).slug) and run.blocks
         own = (traced if gradients else identity) | _projection(slug, settings)
@@ -114,8 +108,14 @@ def index_rows(
             store = SignalStore.create(path, ids, blocks, found, plan, own, restart=restart)
         sinks.append((frozenset(array.name for array in found), store))
         sources.append(store)
+        if not store.missing():
+            done.add(slug)
+    if factors is not None and not factors.missing():
+        done.add(_FACTORS)
     label = None if quiet else what if folder is None else f"index {what}"
-    capture(run, tokens, plan, sinks, label, factors)
+    # what is there already costs no backward pass again
+    rest = frozenset(need for need in needs if need.slug not in done)
+    capture(_pass(loaded, renderer, settings, rest), tokens, plan, sinks, label, factors)
     sums = factors.sums if factors is not None else None
     return Indexed(JoinedSignals(sources), sums, run.coverage, note)
 
@@ -126,8 +126,7 @@ def stored(folder: Path, needs: frozenset[Need]) -> tuple[Source, FactorSums | N
     Raises:
         StoreError: some were not captured, or not to the end.
     """
-    slugs = sorted({need.slug for need in needs} - {_FACTORS})
-    sources = [SignalStore.open(folder / f"{slug}.zarr") for slug in slugs]
+    sources = [SignalStore.open(folder / f"{slug}.zarr") for slug in sorted(_slugs(needs))]
     wants_factors = any(need.kind is Kind.FACTORS for need in needs)
     return JoinedSignals(sources), read_factors(folder / _FACTORS) if wants_factors else None
 
@@ -153,6 +152,25 @@ def truncation_note(rows: Sequence[TokenRow], limit: int, what: str) -> str | No
     return (
         f"{len(cut)} of {len(rows)} {what} rows are longer than {limit} tokens and lost their end: "
         f"{shown}. Raise --max-length to keep them whole."
+    )
+
+
+def _slugs(needs: frozenset[Need]) -> set[str]:
+    """Stores of rows that needs come to: one at least, since ids and identity are read from it."""
+    return {need.slug for need in needs} - {_FACTORS} or {_LOSSES}
+
+
+def _pass(
+    loaded: LoadedModel, renderer: Renderer, settings: IndexSettings, needs: frozenset[Need]
+) -> Pass:
+    return Pass(
+        loaded.model,
+        needs,
+        reduction=renderer.recipe.reduction,
+        pad_id=loaded.pad_id,
+        padding_side=settings.padding_side,
+        blocks=settings.blocks,
+        error_dimension=settings.error_dimension,
     )
 
 

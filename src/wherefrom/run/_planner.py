@@ -64,10 +64,10 @@ class Plan:
     left_out: dict[str, str]
     passes: tuple[PlannedPass, ...]
 
-    def describe(self, costs: Costs, todo: Sequence[PlannedPass]) -> list[str]:
+    def describe(self, costs: Costs | None, todo: Sequence[PlannedPass]) -> list[str]:
         """Lines for people: the passes still to be made, their time, disk and memory, what is left out."""
         lines = []
-        if todo:
+        if todo and costs is not None:
             minutes = costs.seconds(todo) / 60
             duration = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
             lines.append(

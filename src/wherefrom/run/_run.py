@@ -7,8 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from wherefrom.atomic import is_ours, mark_ours, read_json
-from wherefrom.capture import measure_speed
+from wherefrom.atomic import file_name, is_ours, mark_ours, read_json
 from wherefrom.curvature import FactorSums
 from wherefrom.data import (
     Example,
@@ -23,13 +22,11 @@ from wherefrom.methods import (
     SHARED,
     Evidence,
     Method,
-    Resource,
     score_all,
     select_methods,
 )
 from wherefrom.models import (
     LoadedModel,
-    draw_weights,
     finetune,
     generate,
     load_model,
@@ -39,9 +36,9 @@ from wherefrom.progress import say
 from wherefrom.run._answer import Answer
 from wherefrom.run._card import Card
 from wherefrom.run._config import RunConfig, read_config, write_config
-from wherefrom.run._gather import assemble, in_state
-from wherefrom.run._index import bytes_per_row, index_rows, stored, truncation_note
-from wherefrom.run._planner import Costs, make_plan, parse_duration
+from wherefrom.run._gather import assemble
+from wherefrom.run._index import stored, truncation_note
+from wherefrom.run._index_stage import index_recipe
 from wherefrom.run._references import base_answers, given_references
 from wherefrom.run._rows import (
     made_from,
@@ -175,7 +172,7 @@ class Run:
         )
         renderer = Renderer(tokenizer, self.config.recipes()[0])
         rows = renderer.render_all(self.train)
-        self._warn(truncation_note(rows, renderer.recipe.max_length, "training"))
+        self.warn(truncation_note(rows, renderer.recipe.max_length, "training"))
         say(
             f"fine-tune: {len(rows)} rows, {sum(len(r.ids) for r in rows):,} tokens, "
             f"{settings.epochs} epochs, {settings.mode}, {settings.resolved_precision()}"
@@ -234,15 +231,20 @@ class Run:
             raise SettingError(f"{self.path}: no method can run here ({reasons}).")
         return chosen
 
-    def states(self, recipe: Recipe | None = None) -> States:
+    def states(self, recipe: Recipe) -> States:
         """The states of the model that there are; draws are those of a recipe."""
-        settings = self.config.index
-        found = States.of(self.model, self.trajectory, settings.checkpoints)
-        if recipe is None:
-            return found
-        folder = self.path / "draws" / recipe.name
-        names = [f"draw-{i:03d}" for i in range(settings.draws)]
-        return replace(found, draws=tuple(State(name, folder / name) for name in names))
+        folder = self.draws(recipe)
+        names = [f"draw-{i:03d}" for i in range(self.config.index.draws)]
+        return replace(self._along, draws=tuple(State(name, folder / name) for name in names))
+
+    @cached_property
+    def _along(self) -> States:
+        adapter = None if self.config.adapter is None else Path(self.config.adapter)
+        return States.of(self.model, self.trajectory, self.config.index.checkpoints, adapter)
+
+    def draws(self, recipe: Recipe) -> Path:
+        """Folder of the weights that are drawn around the final ones under a recipe's loss."""
+        return self.path / "draws" / recipe.name
 
     def index(self, *, restart: bool = False) -> None:
         """Runs the passes that the methods need, for each recipe, after saying what they cost.
@@ -255,77 +257,10 @@ class Run:
         chosen = select_methods(self.config.methods)
         if any(m.needs or m.requires for m in chosen):
             for recipe in self.config.recipes():
-                self._index(recipe, chosen, restart)
+                index_recipe(self, recipe, chosen, restart)
         else:
             self.card.set("left out", {})
         self._keep(self.config)
-
-    def _index(self, recipe: Recipe, chosen: Sequence[Method], restart: bool) -> None:
-        states = self.states(recipe)
-        renderer = Renderer(self.model.tokenizer, recipe)
-        rows: dict[Side, Sequence[Example]] = {Side.TRAIN: self.train, Side.QUERY: self.queries}
-        resources = frozenset({Resource.REFERENCES})
-        resources |= {Resource.MOMENTS} if states.moments else frozenset()
-        costs = self._costs(renderer, states) if any(m.needs for m in chosen) else None
-        budget = parse_duration(self.config.budget) if self.config.budget else None
-        plan = make_plan(chosen, states, resources, costs, budget)
-        self.card.set("left out", plan.left_out)
-        passes = [p for p in plan.passes if self.queries or p.side is Side.TRAIN]
-        todo = [p for p in passes if restart or not self._is_stored(recipe, p)]
-        if costs is not None:
-            for line in plan.describe(costs, todo):
-                say(line)
-        if any(p.side is Side.REFERENCE for p in passes):
-            rows[Side.REFERENCE] = self.references()
-        if any(p.state.is_draw for p in todo):
-            tokens = renderer.render_all(self.train)
-            index = self.config.index
-            folder = self.path / "draws" / recipe.name
-            with self.card.timed(f"draw weights ({recipe.name})"):
-                draw_weights(
-                    self.model, tokens, folder, index.draws, index.draw_radius, restart=restart
-                )
-        for one in passes:
-            what = f"{one.side.value} at {one.state.name} ({recipe.name})"
-            with self.card.timed(f"index {what}"), in_state(self.model, one.state) as model:
-                indexed = index_rows(
-                    model,
-                    renderer,
-                    rows[one.side],
-                    one.needs,
-                    self.config.index,
-                    self._signals(recipe, one),
-                    restart=restart,
-                    what=what,
-                    quiet=one.state.is_draw,
-                )
-            if indexed.note and one.state.is_final:
-                self.card.note(indexed.note)
-            self.card.set("model", self.model.identity)
-            if one.backwards:
-                self.card.set("coverage", indexed.coverage.describe())
-                if indexed.coverage.share < 1 and one.state.is_final:
-                    self._warn(indexed.coverage.describe())
-
-    def _costs(self, renderer: Renderer, states: States) -> Costs:
-        index = self.config.index
-        tokens = {
-            Side.TRAIN: renderer.render_all(self.train),
-            Side.QUERY: renderer.render_all(self.queries),
-        }
-        counts = {side: sum(len(row.ids) for row in found) for side, found in tokens.items()}
-        weights = sum(p.numel() * p.element_size() for p in self.model.model.parameters())
-        vocabulary = self.model.model.config.get_text_config().vocab_size
-        return Costs(
-            measure_speed(self.model, tokens[Side.TRAIN], index.blocks),
-            # reference answers are about as long as the responses
-            counts | {Side.REFERENCE: counts[Side.QUERY]},
-            {Side.TRAIN: len(self.train), Side.QUERY: len(self.queries)}
-            | {Side.REFERENCE: len(self.queries)},
-            lambda needs: bytes_per_row(self.model, tokens[Side.TRAIN], needs, index),
-            weights + 12.0 * index.batch_tokens * vocabulary + 1e9,
-            min(8, len(self.train)) * 2 * index.draws * counts[Side.TRAIN] // len(self.train),
-        )
 
     def references(self) -> list[Example]:
         """The queries with a reference answer: their `reference` column, else the base model's answer."""
@@ -362,7 +297,7 @@ class Run:
             }
             key = f"scores {recipe.name}"
             folder = self.path / "scores" / recipe.name
-            files = {m.spec: folder / f"{m.spec}.parquet" for m in methods}
+            files = {m.spec: folder / f"{file_name(m.spec)}.parquet" for m in methods}
             done = self.card.entries.get(key, {}).get("made from") == digest_value(inputs)
             if not (done and all(path.is_file() for path in files.values())):
                 with self.card.timed(f"score ({recipe.name})"):
@@ -442,8 +377,10 @@ class Run:
             StoreError: they were not captured, or not to the end.
         """
         rows = {Side.TRAIN: self.train, Side.QUERY: self.queries}
-        states = self.states(recipe) if any(m.needs for m in methods) else States()
-        return assemble(methods, states, rows, recipe, lambda one: self.stored(recipe, one))
+        needed = any(m.needs for m in methods)
+        states = self.states(recipe) if needed else States()
+        model = self.model.model if needed else None
+        return assemble(methods, states, rows, recipe, lambda one: self.stored(recipe, one), model)
 
     def stored(self, recipe: Recipe, one: PlannedPass) -> tuple[Source, FactorSums | None]:
         """The signals that a pass left.
@@ -451,16 +388,16 @@ class Run:
         Raises:
             StoreError: they were not captured, or not to the end.
         """
-        return stored(self._signals(recipe, one), one.needs)
+        return stored(self.signals(recipe, one), one.needs)
 
-    def _is_stored(self, recipe: Recipe, one: PlannedPass) -> bool:
+    def is_stored(self, recipe: Recipe, one: PlannedPass) -> bool:
         try:
             self.stored(recipe, one)
         except StoreError:
             return False
         return True
 
-    def _signals(self, recipe: Recipe, one: PlannedPass) -> Path:
+    def signals(self, recipe: Recipe, one: PlannedPass) -> Path:
         return self.path / "signals" / recipe.name / one.state.name / one.side.value
 
     def _rows(self, kind: str) -> list[Example]:
@@ -486,7 +423,7 @@ class Run:
         kept = ("adapter", "model", "trajectory", "signals", "scores")
         return any((self.path / name).exists() for name in kept)
 
-    def _warn(self, note: str | None) -> None:
+    def warn(self, note: str | None) -> None:
         """Tells the person at the terminal, and the card; nothing when None."""
         if note:
             say(f"warning: {note}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wherefrom.models import LoadedModel, read_checkpoints, same_weights
+from wherefrom.models import LoadedModel, has_moments, read_checkpoints, same_weights
 from wherefrom.signals import At, Need, Side
 
 
@@ -58,22 +58,26 @@ class States:
     moments: Path | None = None
 
     @classmethod
-    def of(cls, loaded: LoadedModel, trajectory: Path, most: int) -> States:
+    def of(
+        cls, loaded: LoadedModel, trajectory: Path, most: int, adapter: Path | None = None
+    ) -> States:
         """Those of a trajectory.
 
         Args:
             loaded: the final model.
             trajectory: the folder that fine-tuning left; need not exist.
             most: how many checkpoints to keep.
+            adapter: folder of an adapter trained elsewhere; the optimizer state that a trainer saved
+                beside it serves for the final model.
         """
         found = []
         saved = read_checkpoints(trajectory, most) if trajectory.is_dir() else []
-        moments = None
+        moments = adapter if adapter is not None and has_moments(adapter) else None
         for saving in saved:
             last = saving is saved[-1] and same_weights(loaded, saving.folder)
             name, folder = (FINAL.name, None) if last else (saving.name, saving.folder)
             found.append(State(name, folder, saving.rate, saving.steps))
-            if last and (saving.folder / "optimizer.safetensors").is_file():
+            if last and has_moments(saving.folder):
                 moments = saving.folder
         initial = trajectory / "initial"
         base = State("base", initial) if initial.is_dir() else None

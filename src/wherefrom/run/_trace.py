@@ -66,7 +66,8 @@ def trace(
         assert read is not None
         return read(one)
 
-    evidence = assemble(chosen, states, rows, recipe, signals)
+    model = run.model.model if needs else None
+    evidence = assemble(chosen, states, rows, recipe, signals, model)
     scored = score_all(chosen, evidence)
     return Answer(
         query=query,
