@@ -21,13 +21,14 @@ def catalogue(kind: str) -> Table:
 
 
 def _methods() -> Table:
-    from wherefrom.methods import registered
+    from wherefrom.methods import COSTS, registered
 
     rows = []
-    for name, cls in sorted(registered().items()):
-        m = cls()
-        needs = ", ".join(sorted({need.slug for need in m.needs})) or "text"
-        about = (cls.__doc__ or "").strip().partition("\n")[0]
+    made = {name: cls() for name, cls in registered().items()}
+    for name, m in sorted(made.items(), key=lambda pair: (COSTS.index(pair[1].cost), pair[0])):
+        slugs = sorted({need.slug for need in m.needs})
+        needs = ", ".join([*slugs, *sorted(r.name.lower() for r in m.requires)]) or "text"
+        about = (m.__doc__ or "").strip().partition("\n")[0]
         rows.append([name, m.family, m.cost, m.paper, needs, about])
     return ["name", "family", "cost", "paper", "signals", "about"], rows
 

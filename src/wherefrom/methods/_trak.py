@@ -72,9 +72,13 @@ class Trak(BlockMethod):
     def finish(self, sums: Sums, blocks: int) -> np.ndarray:
         """φ_qᵀ(ΦᵀΦ + λI)⁻¹φ_i at one state."""
         train, query = sums["train"].astype(np.float64), sums["query"].astype(np.float64)
-        gram = train.T @ train
-        lam = self.damping * float(np.trace(gram)) / min(len(train), self.dimension)
+        dual = len(train) < self.dimension
+        gram = train @ train.T if dual else train.T @ train
+        lam = self.damping * float(np.trace(gram)) / max(1, len(gram))
         gram[np.diag_indices_from(gram)] += lam
+        if dual:
+            # (ΦᵀΦ + λI)⁻¹Φᵀ = Φᵀ(ΦΦᵀ + λI)⁻¹
+            return np.asarray(np.linalg.solve(gram, train @ query.T).T)
         return np.asarray(query @ np.linalg.solve(gram, train.T))
 
     def combine(
