@@ -79,9 +79,11 @@ class FactorSums:
         self.sums: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.tokens: dict[str, int] = {}
         self.rows = 0
+        self._last: tuple[str, KroneckerFactors] | None = None
 
     def add(self, block: str, left: np.ndarray, right: np.ndarray, tokens: int) -> None:
         """Adds sums over the tokens of a batch."""
+        self._last = None
         held = self.sums.get(block)
         self.sums[block] = (
             (left.astype(np.float64), right.astype(np.float64))
@@ -117,13 +119,17 @@ class FactorSums:
         return found
 
     def factors(self, block: str) -> KroneckerFactors:
-        """The factors of one block.
+        """The factors of one block; the last one's are kept, with their decomposition.
 
         Raises:
             KeyError: the block was not seen.
         """
+        if self._last is not None and self._last[0] == block:
+            return self._last[1]
         left, right = self.sums[block]
         tokens = max(1, self.tokens[block])
         # a bias sees a constant input: its second factor is a 1 that no token changes
         right = np.ones((1, 1)) if right.shape == (1, 1) else right / tokens
-        return KroneckerFactors(left / tokens, right, tokens / max(1, self.rows))
+        found = KroneckerFactors(left / tokens, right, tokens / max(1, self.rows))
+        self._last = (block, found)
+        return found

@@ -13,7 +13,7 @@ from wherefrom.errors import SettingError
 from wherefrom.signals import Moments, Side, Source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point:
     """One state of the model and the signals that were read at it.
 

@@ -66,7 +66,8 @@ class KFac(_KroneckerMethod):
     """Influence with K-FAC curvature: Λ = T̄·s⊗a from the factors alone (Martens & Grosse 2015).
 
     A = E[a aᵀ] and S = E[δ̂ δ̂ᵀ] over all tokens that are no pads, δ̂ under labels drawn from the model at
-    the counted positions. T̄, the mean number of tokens of a row, brings A ⊗ S to the scale of F.
+    the counted positions. T̄, the mean number of tokens of a row, brings A ⊗ S to the scale of F;
+    kronfluence leaves it out, so that its scores at λ are T̄ times these at T̄λ.
     """
 
     paper: ClassVar[str] = "1503.05671"
