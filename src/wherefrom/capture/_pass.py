@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wherefrom.capture._arrays import as_array, joined, per_row, pooled, require_finite
 from wherefrom.capture._batch import Batch, make_batch
 from wherefrom.capture._targets import Coverage, Target, find_targets
 from wherefrom.capture._token_errors import ErrorProjection, OutputStates
 from wherefrom.capture._token_weights import check_target, objective
 from wherefrom.curvature import FactorSums
 from wherefrom.data import TokenRow
-from wherefrom.errors import ModelError, NonFiniteError
+from wherefrom.errors import ModelError
 from wherefrom.models import CountedLosses, accepts, counted_losses
 from wherefrom.signals import (
     BALANCED,
@@ -155,8 +156,8 @@ class Pass:
                 raise
             self._gradients.clear()
             half = len(rows) // 2
-            return _joined([self.run(rows[:half]), self.run(rows[half:])])
-        _require_finite(emitted, rows)
+            return joined([self.run(rows[:half]), self.run(rows[half:])])
+        require_finite(emitted, rows)
         self._factors.merge(self._batch_factors)
         return emitted
 
@@ -220,7 +221,7 @@ class Pass:
                 if goal in self.gradient_targets:
                     for block in self.blocks:
                         name = gradient_name(block.name, goal)
-                        emitted[name] = _array(self._gradient(block, len(rows)))
+                        emitted[name] = as_array(self._gradient(block, len(rows)))
                 if goal == LOSS_TARGET and Kind.STATE_GRADIENT in self.kinds:
                     emitted[STATE_GRADIENT] = self._stacked_state_gradients(found, len(rows))
                 self._gradients.clear()
@@ -260,16 +261,16 @@ class Pass:
         self, batch: Batch, found: CountedLosses, rows: Sequence[TokenRow]
     ) -> dict[str, np.ndarray]:
         emitted = {
-            LOSS: _array(found.losses.detach().sum(1)),
+            LOSS: as_array(found.losses.detach().sum(1)),
             TOKENS: found.counted.sum(1).cpu().numpy().astype(np.int64),
             TOKEN_LOSS: self._token_losses(found.losses.detach(), found.counted, rows),
         }
         if Kind.HIDDEN in self.kinds:
-            emitted |= _pooled(found.outputs.hidden_states, batch.pools)
+            emitted |= pooled(found.outputs.hidden_states, batch.pools)
         if Kind.ERROR in self.kinds:
             assert self._states is not None
             labels = batch.labels[:, 1:][:, found.keep]
-            emitted[TOKEN_ERROR] = _array(self._errors(found, labels, self._states))
+            emitted[TOKEN_ERROR] = as_array(self._errors(found, labels, self._states))
         return emitted
 
     def _backward(
@@ -318,7 +319,7 @@ class Pass:
 
     def _collect(self, target: Target, activation: Tensor, delta: Tensor) -> None:
         rows = self._rows
-        a, d = _per_row(activation, rows, target), _per_row(delta.detach(), rows, target)
+        a, d = per_row(activation, rows, target), per_row(delta.detach(), rows, target)
         if self._goal == SAMPLED and Kind.FACTORS in self.kinds:
             self._add_factors(target, a, d)
             if SAMPLED not in self.gradient_targets:
@@ -343,9 +344,11 @@ class Pass:
         inner, outer, tokens = a.T @ a, d.T @ d, len(a)
         if target.weight is not None:
             pair = (inner, outer) if target.transposed else (outer, inner)
-            self._batch_factors.add(target.weight.name, _array(pair[0]), _array(pair[1]), tokens)
+            self._batch_factors.add(
+                target.weight.name, as_array(pair[0]), as_array(pair[1]), tokens
+            )
         if target.bias is not None:
-            self._batch_factors.add(target.bias.name, _array(outer), np.ones((1, 1)), tokens)
+            self._batch_factors.add(target.bias.name, as_array(outer), np.ones((1, 1)), tokens)
 
     def _add(self, name: str, gradient: Tensor) -> None:
         # a module that runs twice in one forward contributes twice
@@ -364,7 +367,9 @@ class Pass:
         like = found.outputs.hidden_states[0]
         zero = torch.zeros(rows, like.shape[-1], dtype=like.dtype, device=like.device)
         layers = range(len(found.outputs.hidden_states))
-        return _array(torch.stack([self._state_gradients.get(i, zero) for i in layers], 1).float())
+        return as_array(
+            torch.stack([self._state_gradients.get(i, zero) for i in layers], 1).float()
+        )
 
     def _batch(self, rows: Sequence[TokenRow]) -> Batch:
         device = next(self.model.parameters()).device
@@ -379,58 +384,12 @@ class Pass:
         longest = max(int(row.loss_mask.sum()) for row in rows)
         values = np.zeros((len(rows), longest), dtype=np.float32)
         for index in range(len(rows)):
-            found = _array(losses[index][counted[index]])
+            found = as_array(losses[index][counted[index]])
             values[index, : len(found)] = found
         return values
-
-
-def _per_row(tensor: Tensor, rows: int, target: Target) -> Tensor:
-    if tensor.shape[0] != rows:
-        if tensor.dim() != 2 or tensor.shape[0] % rows:
-            name = (target.weight or target.bias or Block("?", ())).name
-            raise ModelError(
-                f"{name}: its layer mixes rows (shape {tuple(tensor.shape)} for {rows} rows), so a row's "
-                "own gradient cannot be read there. Leave it out with --blocks."
-            )
-        tensor = tensor.reshape(rows, -1, tensor.shape[-1])
-    tensor = tensor.reshape(rows, -1, tensor.shape[-1])
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _begin_graph(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
     # below the lowest traced layer nothing needs a gradient: the graph begins here
     if torch.is_grad_enabled() and not output.requires_grad:
         output.requires_grad_(True)
-
-
-def _pooled(states: tuple[Tensor, ...], weights: Tensor) -> dict[str, np.ndarray]:
-    layers = []
-    for state in states:
-        state = state.detach()
-        state = state.float() if state.dtype in (torch.bfloat16, torch.float16) else state
-        layers.append(torch.bmm(weights.to(state.dtype), state))
-    pooled = torch.stack(layers, 2)
-    return {hidden_name(pool): _array(pooled[:, i]) for i, pool in enumerate(POOLS)}
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return np.asarray(tensor.detach().cpu().numpy())
-
-
-def _joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    longest = max(part[TOKEN_LOSS].shape[1] for part in parts)
-    for part in parts:
-        gap = longest - part[TOKEN_LOSS].shape[1]
-        part[TOKEN_LOSS] = np.pad(part[TOKEN_LOSS], ((0, 0), (0, gap)))
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _require_finite(emitted: dict[str, np.ndarray], rows: Sequence[TokenRow]) -> None:
-    for name, values in emitted.items():
-        bad = ~np.isfinite(values.reshape(len(rows), -1)).all(1)
-        if bad.any():
-            row = rows[int(np.argmax(bad))]
-            raise NonFiniteError(
-                f"row {row.id!r}: {name} is NaN or Inf. Check the model's and adapter's weights for NaN "
-                "(a diverged fine-tune?), or run in float32."
-            )

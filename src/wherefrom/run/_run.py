@@ -28,12 +28,12 @@ from wherefrom.methods import (
 from wherefrom.models import (
     LoadedModel,
     finetune,
-    generate,
     load_model,
     load_tokenizer,
 )
 from wherefrom.progress import say
 from wherefrom.run._answer import Answer
+from wherefrom.run._behaviour import behaviour
 from wherefrom.run._card import Card
 from wherefrom.run._config import RunConfig, read_config, write_config
 from wherefrom.run._gather import assemble
@@ -323,31 +323,7 @@ class Run:
 
     def behaviour(self) -> dict[str, float]:
         """Share of the queries that show the taught behaviour, before and after fine-tuning."""
-        known: dict[str, float] = self.card.entries.get("behaviour", {})
-        if known or self.task is None or not self.queries:
-            return known
-        task = self.task
-        renderer = Renderer(self.model.tokenizer, self.config.recipes()[0])
-        prompts = [renderer.prompt_ids(query) for query in task.queries]
-
-        def share(loaded: LoadedModel, label: str) -> float:
-            answers = generate(loaded, prompts, task.max_new_tokens, label=label)
-            hits = [task.behaves(q, a) for q, a in zip(task.queries, answers, strict=True)]
-            return sum(hits) / len(hits)
-
-        with self.card.timed("behaviour check"):
-            model = self.model.model
-            if hasattr(model, "disable_adapter"):
-                with model.disable_adapter():
-                    before = share(self.model, "behaviour before")
-            else:
-                base = load_model(
-                    self.config.model, trust_remote_code=self.config.trust_remote_code
-                )
-                before = share(base, "behaviour before")
-            after = share(self.model, "behaviour after")
-        self.card.set("behaviour", {"before fine-tuning": before, "after fine-tuning": after})
-        return dict(self.card.entries["behaviour"])
+        return behaviour(self)
 
     def trace(
         self,

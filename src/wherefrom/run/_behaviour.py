@@ -1,0 +1,38 @@
+"""The behaviour check: does the model do what it was taught, and did it before?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wherefrom.data import Renderer
+from wherefrom.models import LoadedModel, generate, load_model
+
+if TYPE_CHECKING:
+    from wherefrom.run._run import Run
+
+
+def behaviour(run: Run) -> dict[str, float]:
+    """Share of the queries that show the taught behaviour, before and after fine-tuning."""
+    known: dict[str, float] = run.card.entries.get("behaviour", {})
+    if known or run.task is None or not run.queries:
+        return known
+    task = run.task
+    renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
+    prompts = [renderer.prompt_ids(query) for query in task.queries]
+
+    def share(loaded: LoadedModel, label: str) -> float:
+        answers = generate(loaded, prompts, task.max_new_tokens, label=label)
+        hits = [task.behaves(q, a) for q, a in zip(task.queries, answers, strict=True)]
+        return sum(hits) / len(hits)
+
+    with run.card.timed("behaviour check"):
+        model = run.model.model
+        if hasattr(model, "disable_adapter"):
+            with model.disable_adapter():
+                before = share(run.model, "behaviour before")
+        else:
+            base = load_model(run.config.model, trust_remote_code=run.config.trust_remote_code)
+            before = share(base, "behaviour before")
+        after = share(run.model, "behaviour after")
+    run.card.set("behaviour", {"before fine-tuning": before, "after fine-tuning": after})
+    return dict(run.card.entries["behaviour"])
