@@ -246,7 +246,7 @@ def test_a_data_file_that_changes_after_indexing_changes_no_answer(cli, made, da
 def test_trace_before_index_says_what_to_do(cli, copied):
     shutil.rmtree(copied / "signals")
     called = refused(cli("trace", copied, "--prompt", "x", "--response", "y"))
-    assert "Run `wherefrom index` first" in called.err
+    assert f'Run `wherefrom index {copied} --methods "influence"` first' in called.err
 
 
 # what does not belong together

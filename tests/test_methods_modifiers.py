@@ -137,6 +137,24 @@ def test_layers_are_read_off_names():
         chosen_blocks("12", names)
 
 
+def test_a_changed_gradient_no_longer_claims_a_number_of_nats():
+    ev = evidence()
+
+    def unit(spec):
+        return score(spec, ev).unit
+
+    assert unit("influence").startswith("nats; divided by n")
+    assert unit("influence(layers=0)") == unit("influence")
+    for change in ("normalise=block", "centre=true", "whiten=1.0", "project=2", "tokens=first5"):
+        name = change.partition("=")[0]
+        assert unit(f"influence({change})") == f"arbitrary: {name} changed the gradients"
+    assert unit("logra").startswith("nats")
+    assert unit("gradient_cosine(normalise=row)") == "cosine, −1 to 1"
+    assert unit("gradient_dot(minus_base=true)").endswith("; less the base model's")
+    assert "mean over checkpoints" in unit("dda")
+    assert unit("contrastive").endswith("less the reference answer")
+
+
 def test_the_grammar_is_what_a_result_prints():
     spec = "influence(normalise=block, layers=middle, damping=0.1)"
     m = parse_method(spec)

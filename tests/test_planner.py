@@ -197,6 +197,14 @@ def test_a_method_that_cannot_run_is_refused_by_trace(cli, run_folder):
     assert "embedding cannot run here" in called.err
 
 
+def test_trace_says_what_was_not_indexed_and_how_to(cli, run_folder):
+    spec = "influence(tokens=first5)"
+    called = cli("trace", run_folder, "--prompt", "x", "--response", "y", "--methods", spec)
+    assert called.code == 2
+    assert "no gradient-first5 of the training rows at final" in called.err
+    assert f'--methods "{spec}"' in called.err
+
+
 def test_methods_are_listed_with_cost_paper_and_signals(cli):
     called = cli("list", "methods", "--format", "json")
     import json

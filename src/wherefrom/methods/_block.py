@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +20,8 @@ from wherefrom.methods._modifiers import Modifiers
 from wherefrom.signals import Moments, Need
 
 Sums = dict[str, np.ndarray]
+_RESCALING = ("tokens", "project", "centre", "whiten", "normalise")
+"""Modifiers after which a score no longer is a number of nats."""
 
 
 class BlockEvidence:
@@ -116,6 +118,24 @@ class BlockMethod(Modifiers, Method):
     def needs(self) -> frozenset[Need]:
         """The gradients that the modifiers ask for."""
         return self.signals
+
+    @property
+    def scale(self) -> str:
+        """What one unit of the scores is, under the modifiers."""
+        if self.aggregate == "rank":
+            return "mean rank over layers, 0 (last) to 1 (first)"
+        if self.aggregate == "vote":
+            return "share of layers that have the row in their top tenth"
+        own = {f.name: f.default for f in fields(self)}
+        changed = [k for k in _RESCALING if getattr(self, k) != own[k]]
+        unit = self.unit
+        if changed and "nats" in unit:
+            unit = f"arbitrary: {', '.join(changed)} changed the gradients"
+        if self.checkpoints == "mean":
+            unit += "; mean over checkpoints"
+        if self.minus_base:
+            unit += "; less the base model's"
+        return unit + ("; of the response less the reference answer" if self.reference else "")
 
     @property
     def traits(self) -> frozenset[Trait]:

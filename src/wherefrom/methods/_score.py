@@ -217,20 +217,15 @@ def _only(groups: Groups) -> tuple[Sums, int]:
 def _scores(m: Method, values: np.ndarray, evidence: Evidence, measured: dict[str, Any]) -> Scores:
     recipe = evidence.recipe
     about = {"recipe": recipe.name, **m.settings(), **measured}
-    unit = m.unit
     if isinstance(m, BlockMethod):
         about |= {"damping rule": recipe.damping_rule, "damping strength": recipe.damping}
-        if m.aggregate == "rank":
-            unit = "mean rank over layers, 0 (last) to 1 (first)"
-        elif m.aggregate == "vote":
-            unit = "share of layers that have the row in their top tenth"
     return Scores(
         values=values,
         query_ids=tuple(row.id for row in evidence.query_rows),
         train_ids=tuple(row.id for row in evidence.train_rows),
         method=m.spec,
         settings=about,
-        unit=unit,
+        unit=m.scale if isinstance(m, BlockMethod) else m.unit,
     )
 
 

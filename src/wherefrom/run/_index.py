@@ -131,6 +131,12 @@ def stored(folder: Path, needs: frozenset[Need]) -> tuple[Source, FactorSums | N
     return JoinedSignals(sources), read_factors(folder / _FACTORS) if wants_factors else None
 
 
+def absent(folder: Path, needs: frozenset[Need]) -> list[str]:
+    """Kinds of signals that no pass into `folder` was made for."""
+    slugs = sorted({need.slug for need in needs})
+    return [s for s in slugs if not ((folder / f"{s}.zarr").exists() or (folder / s).exists())]
+
+
 def bytes_per_row(
     loaded: LoadedModel, tokens: Sequence[TokenRow], needs: frozenset[Need], settings: IndexSettings
 ) -> int:

@@ -13,6 +13,7 @@ from wherefrom.methods import Resource, score_all, select_methods
 from wherefrom.models import generate
 from wherefrom.run._answer import Answer
 from wherefrom.run._gather import assemble, in_memory
+from wherefrom.run._index import absent
 from wherefrom.run._planner import make_plan
 from wherefrom.run._references import base_answers
 from wherefrom.run._states import PlannedPass, States
@@ -62,6 +63,13 @@ def trace(
 
     def signals(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         if one.side is Side.TRAIN:
+            lacking = absent(run.signals(recipe, one), one.needs)
+            if lacking:
+                specs = ",".join(m.spec for m in chosen)
+                raise SettingError(
+                    f"{run.path} was not indexed for this: no {', '.join(lacking)} of the training rows "
+                    f'at {one.state.name}. Run `wherefrom index {run.path} --methods "{specs}"` first.'
+                )
             return run.stored(recipe, one)
         assert read is not None
         return read(one)
