@@ -11,6 +11,8 @@ import scipy.linalg
 
 from wherefrom.curvature._fisher import Filter, FisherBlock
 
+_ROTATED = 2e7
+"""Entries of rotated training rows that are kept."""
 Chunks = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
 """Gives row numbers and gradients (rows × p), a chunk at a time, anew at every call."""
 
@@ -150,15 +152,26 @@ class CovarianceBlock(FisherBlock):
         values, vectors = scipy.linalg.eigh(self.covariance, driver="evd")
         return np.maximum(values, 0.0), vectors
 
+    @cached_property
+    def _rotated(self) -> np.ndarray | None:
+        """Training rows in F's eigenbasis, once for all methods; None where they would fill memory."""
+        if self.rows * self.size > _ROTATED:
+            return None
+        return self.train.times(self.spectrum[1])
+
     def filtered(self, f: Filter) -> np.ndarray:
         """q·f(F)·g_i for every query and training row, q × n."""
         sigma, vectors = self.spectrum
-        turned = ((self.query @ vectors) * f(sigma)) @ vectors.T
-        return self.train.times(turned.T).T
+        turned = (self.query @ vectors) * f(sigma)
+        if self._rotated is not None:
+            return np.asarray(turned @ self._rotated.T)
+        return self.train.times((turned @ vectors.T).T).T
 
     def self_filtered(self, f: Filter) -> np.ndarray:
         """g_i·f(F)·g_i for every training row, (n,)."""
         sigma, vectors = self.spectrum
+        if self._rotated is not None:
+            return np.asarray(self._rotated**2 @ f(sigma))
         return self.train.quadratic(vectors, f(sigma))
 
     def query_self_filtered(self, f: Filter) -> np.ndarray:

@@ -87,14 +87,19 @@ class GramBlock(FisherBlock):
         values, vectors = scipy.linalg.eigh(matrix, driver="evd")
         return np.maximum(values, 0.0), vectors
 
+    @cached_property
+    def _turned(self) -> np.ndarray:
+        """Products of the queries with F's rows in its eigenbasis, once for all methods."""
+        return np.asarray(self._basis[1] @ self.spectrum[1])
+
     def filtered(self, f: Filter) -> np.ndarray:
         """q·f(F)·g_i for every query and training row, q × n."""
         sigma, vectors = self.spectrum
         if self.basis is None:
-            return np.asarray(((self.cross @ vectors) * f(sigma)) @ vectors.T)
-        _, query, train = self.basis
+            return np.asarray((self._turned * f(sigma)) @ vectors.T)
+        train = self.basis[2]
         zero = float(f(np.zeros(1))[0])
-        inner = (query @ vectors) * self._inner(f)
+        inner = self._turned * self._inner(f)
         return np.asarray(zero * self.cross + inner @ (train @ vectors).T)
 
     def self_filtered(self, f: Filter) -> np.ndarray:
@@ -183,10 +188,10 @@ class GramBlock(FisherBlock):
         return np.where(keep, (f(safe) - zero) / (self.basis_rows * safe), 0.0)
 
     def _coordinates(self) -> tuple[np.ndarray, np.ndarray]:
-        sigma, vectors = self.spectrum
+        sigma, _ = self.spectrum
         keep = sigma > _floor(sigma)
         scale = np.sqrt(self.basis_rows * np.where(keep, sigma, 1.0))
-        return np.where(keep, self._basis[1] @ vectors / scale, 0.0), keep
+        return np.where(keep, self._turned / scale, 0.0), keep
 
 
 def _floor(sigma: np.ndarray) -> float:

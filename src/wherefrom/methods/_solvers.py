@@ -58,25 +58,33 @@ def _solve(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Conjugate gradient on a diagonal matrix for several right sides at once."""
     x, r = np.zeros_like(right), right.copy()
-    p, squared = r.copy(), (r**2).sum(1)
+    p, squared = r.copy(), _squares(r)
     aim = tolerance**2 * squared
     steps = np.zeros(len(right))
+    ap = np.empty_like(p)
     for _ in range(most):
         active = squared > aim
         if not active.any():
             break
-        ap = p * diagonal
-        curve = (p * ap).sum(1)
+        np.multiply(p, diagonal, out=ap)
+        curve = np.einsum("qd,qd->q", p, ap)
         alpha = np.divide(squared, curve, out=np.zeros_like(curve), where=active & (curve > 0))
         x += alpha[:, None] * p
-        r -= alpha[:, None] * ap
-        after = np.where(active, (r**2).sum(1), squared)
+        np.multiply(ap, alpha[:, None], out=ap)
+        r -= ap
+        after = np.where(active, _squares(r), squared)
         beta = np.divide(after, squared, out=np.zeros_like(after), where=active & (squared > 0))
-        p = np.where(active[:, None], r + beta[:, None] * p, p)
+        # a query that has converged takes steps of length 0: its direction no longer matters
+        p *= beta[:, None]
+        p += r
         squared, steps = after, steps + active
     norms = (right**2).sum(1)
     left = np.divide(squared, norms, out=np.zeros_like(norms), where=norms > 0)
     return x, steps, np.sqrt(left)
+
+
+def _squares(rows: np.ndarray) -> np.ndarray:
+    return np.asarray(np.einsum("qd,qd->q", rows, rows))
 
 
 @method("arnoldi")
@@ -143,11 +151,11 @@ class HyperInf(DampedMethod):
         train, query = self._matrices(block, "train"), self._matrices(block, "query")
         n, short, long = train.shape
         slices = train.reshape(n * short, long)
-        phi = slices.T @ slices / (n * short)
+        phi = (slices.T @ slices).astype(np.float64) / (n * short)
         _, strength = self.strength(block.recipe)
         lam = strength * float(np.trace(phi)) / long
         solved, left = self._solved(phi, lam, query)
-        score = flat(solved) @ flat(train).T
+        score = flat(solved).astype(train.dtype) @ flat(train).T
         return {"score": score, "damping": np.array(lam), "residual": np.array(left)}
 
     def _solved(self, phi: np.ndarray, lam: float, query: np.ndarray) -> tuple[np.ndarray, float]:
@@ -164,7 +172,9 @@ class HyperInf(DampedMethod):
         return ((query @ vectors) * ((1 - left) / values)) @ vectors.T, float(left.max())
 
     def _matrices(self, block: BlockEvidence, side: str) -> np.ndarray:
-        values = np.asarray(getattr(block.raw, side), np.float64)
+        # products of float32 gradients lose nothing that their rounding had not lost; the inverse might
+        values = getattr(block.raw, side)
         if not self.project:
             values = values.reshape(len(values), *matrix_shape(block.raw.block))
-        return values if values.shape[1] <= values.shape[2] else values.transpose(0, 2, 1)
+        turned = values if values.shape[1] <= values.shape[2] else values.transpose(0, 2, 1)
+        return np.asarray(turned)
