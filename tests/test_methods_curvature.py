@@ -6,7 +6,7 @@ import pytest
 from drawn import BLOCKS, MEAN, NONZERO, Q, close, damping, dense, evidence, score
 from wherefrom.curvature import CovarianceBlock, Features, GramBlock
 from wherefrom.errors import SettingError
-from wherefrom.methods import parse_method
+from wherefrom.methods import parse_method, score_all
 from wherefrom.methods._features import RawBlock, matrix_shape, projections
 from wherefrom.methods._solvers import _solve
 from wherefrom.signals import Block, Side
@@ -39,6 +39,9 @@ SPECTRAL = (
     "influence(normalise=row)",
     "influence(normalise=row, centre=true, whiten=1.0)",
     "influence(project=2)",
+    "influence(reference=true)",
+    "influence(reference=true, curvature=true)",
+    "relative_influence(reference=true, centre=true, normalise=row)",
 )
 
 
@@ -295,3 +298,15 @@ def test_a_block_with_other_curvature_keeps_its_identities():
         np.testing.assert_allclose(white.cross, query @ inverse @ train.T)
         np.testing.assert_allclose(white.train_norms, np.diag(train @ inverse @ train.T))
         np.testing.assert_allclose(white.query_norms, np.diag(query @ inverse @ query.T))
+
+
+@pytest.mark.parametrize("form", ["dual", "primal"])
+def test_other_queries_share_the_decomposition_and_nothing_else(form):
+    ev = evidence()
+    together = score_all(
+        [parse_method(f"{name}(form={form})") for name in ("influence", "contrastive")], ev
+    ).scores
+    for found in together:
+        alone = score(found.method, ev).values
+        np.testing.assert_allclose(found.values, alone, rtol=1e-6, atol=1e-7 * np.abs(alone).max())
+    assert not np.allclose(together[0].values, together[1].values)

@@ -97,6 +97,7 @@ class CovarianceBlock(FisherBlock):
         self.query = np.asarray(query, dtype=np.float64)
         self.other = basis
         self.size = self.query.shape[1]
+        self._shares: CovarianceBlock | None = None
 
     @classmethod
     def of(
@@ -105,6 +106,12 @@ class CovarianceBlock(FisherBlock):
         """From gradients in memory, rows × p each."""
         other = None if basis is None else Features.of(basis)
         return cls(Features.of(train), query, other)
+
+    def asked(self, query: np.ndarray) -> CovarianceBlock:
+        """The block under other queries (q × p): rows, curvature and its decomposition are shared."""
+        found = CovarianceBlock(self.train, query, self.other)
+        found._shares = self
+        return found
 
     @property
     def basis(self) -> Features:
@@ -139,7 +146,7 @@ class CovarianceBlock(FisherBlock):
     @cached_property
     def covariance(self) -> np.ndarray:
         """F, p × p."""
-        return self.basis.covariance()
+        return self.basis.covariance() if self._shares is None else self._shares.covariance
 
     @property
     def trace(self) -> float:
@@ -149,12 +156,16 @@ class CovarianceBlock(FisherBlock):
     @cached_property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues of F, ascending and not below zero, and its eigenvectors, p × p."""
+        if self._shares is not None:
+            return self._shares.spectrum
         values, vectors = scipy.linalg.eigh(self.covariance, driver="evd")
         return np.maximum(values, 0.0), vectors
 
     @cached_property
     def _rotated(self) -> np.ndarray | None:
         """Training rows in F's eigenbasis, once for all methods; None where they would fill memory."""
+        if self._shares is not None:
+            return self._shares._rotated
         if self.rows * self.size > _ROTATED:
             return None
         return self.train.times(self.spectrum[1])

@@ -40,6 +40,7 @@ class GramBlock(FisherBlock):
         self.size = size
         self.basis = basis
         self.train_norms = np.diagonal(gram)
+        self._shares: GramBlock | None = None
 
     @classmethod
     def of(cls, train: np.ndarray, query: np.ndarray, basis: np.ndarray | None = None) -> GramBlock:
@@ -51,6 +52,24 @@ class GramBlock(FisherBlock):
             r = np.asarray(basis, dtype=np.float64)
             other = (r @ r.T, q @ r.T, g @ r.T)
         return cls(g @ g.T, q @ g.T, np.einsum("qp,qp->q", q, q), g.shape[1], other)
+
+    def asked(self, train: np.ndarray, query: np.ndarray) -> GramBlock:
+        """The block under other queries: rows, curvature and its decomposition are shared.
+
+        Args:
+            train: the training rows' gradients that the block was made from, n × p.
+            query: the other queries' gradients, q × p.
+
+        Raises:
+            ValueError: F is of other rows, whose products with these queries are not known here.
+        """
+        if self.basis is not None:
+            raise ValueError("the products with F's own rows are missing")
+        q = np.asarray(query, dtype=np.float64)
+        cross = q @ np.asarray(train, dtype=np.float64).T
+        found = GramBlock(self.gram, cross, np.einsum("qp,qp->q", q, q), self.size)
+        found._shares = self
+        return found
 
     def __add__(self, other: GramBlock) -> GramBlock:
         """The Gram matrices of both blocks' gradients put end to end."""
@@ -83,6 +102,8 @@ class GramBlock(FisherBlock):
     @cached_property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues of F, ascending and not below zero, and eigenvectors U of its Gram matrix."""
+        if self._shares is not None:
+            return self._shares.spectrum
         matrix = self._basis[0] / max(1, self.basis_rows)
         values, vectors = scipy.linalg.eigh(matrix, driver="evd")
         return np.maximum(values, 0.0), vectors

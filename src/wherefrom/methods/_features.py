@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from wherefrom.curvature import CovarianceBlock, Features, GramBlock
+from wherefrom.curvature import CovarianceBlock, Features, FisherBlock, GramBlock
 from wherefrom.methods._evidence import Point
 from wherefrom.signals import SAMPLED, Block, Side, gradient_name
 
@@ -76,6 +76,14 @@ class RawBlock:
         """The primal form; streamed where the gradients are large."""
         basis = self._features(SAMPLED, "drawn") if curvature == "true" else None
         return CovarianceBlock(self._features(self.target, "train"), flat(self.query), basis)
+
+    def asked(self, plain: FisherBlock) -> FisherBlock:
+        """The products of the same training rows with this block's queries."""
+        query = flat(self.query)
+        if isinstance(plain, CovarianceBlock):
+            return plain.asked(query)
+        assert isinstance(plain, GramBlock)
+        return plain.asked(flat(self.train), query)
 
     def _features(self, target: str, attribute: str) -> Features:
         rows = len(self.point.source(Side.TRAIN).ids)

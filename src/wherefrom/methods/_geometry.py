@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,11 @@ class BlockCache:
         key = (g.target, g.reference, g.project, g.curvature, form)
         if key not in self._products:
             raw = self.raw(g)
+            if g.reference and g.curvature == "empirical":
+                # other queries, the same training rows: what was decomposed for the plain ones serves
+                plain = self._product(replace(g, reference=False), form)
+                self._products[key] = raw.asked(plain)
+                return self._products[key]
             self._products[key] = (
                 raw.covariance(g.curvature) if form == "primal" else raw.gram(g.curvature)
             )
