@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,12 +65,11 @@ class Features:
             found[rows] = values @ matrix
         return found
 
-    def quadratic(self, matrix: np.ndarray, f: np.ndarray | None = None) -> np.ndarray:
+    def quadratic(self, matrix: np.ndarray, f: np.ndarray) -> np.ndarray:
         """Σ_k f_k (row·m_k)² for every row, m_k the columns of the matrix; (n,)."""
         found = np.zeros(self.rows)
         for rows, values in self:
-            squared = (values @ matrix) ** 2
-            found[rows] = squared.sum(1) if f is None else squared @ f
+            found[rows] = (values @ matrix) ** 2 @ f
         return found
 
     def norms(self) -> np.ndarray:
@@ -220,14 +219,7 @@ class CovarianceBlock(FisherBlock):
         """The block with every training row and query multiplied by a number of its own."""
         held = self.train.scale
         scale = train if held is None else held * train
-        rows = Features(
-            self.train.chunks,
-            self.train.rows,
-            self.train.size,
-            self.train.centre,
-            self.train.turn,
-            scale,
-        )
+        rows = replace(self.train, scale=scale)
         return CovarianceBlock(rows, self.query * query[:, None], self.other)
 
     def whitened(self, damping: float) -> CovarianceBlock:
@@ -241,11 +233,11 @@ def _centred(rows: Features, mean: np.ndarray) -> Features:
     if rows.turn is not None or rows.scale is not None:
         raise ValueError("centring comes before whitening and scaling")
     centre = mean if rows.centre is None else rows.centre + mean
-    return Features(rows.chunks, rows.rows, rows.size, centre)
+    return replace(rows, centre=centre)
 
 
 def _turned(rows: Features, matrix: np.ndarray) -> Features:
     if rows.scale is not None:
         raise ValueError("whitening comes before scaling")
     turn = matrix if rows.turn is None else rows.turn @ matrix
-    return Features(rows.chunks, rows.rows, rows.size, rows.centre, turn)
+    return replace(rows, turn=turn)

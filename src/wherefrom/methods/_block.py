@@ -20,6 +20,8 @@ from wherefrom.methods._modifiers import Modifiers
 from wherefrom.signals import Moments, Need
 
 Sums = dict[str, np.ndarray]
+REMOVAL = "nats; divided by n it predicts how much the query's loss rises without the row"
+"""The unit of scores that predict what leaving a row out does."""
 _RESCALING = ("tokens", "project", "centre", "whiten", "normalise")
 """Modifiers after which a score no longer is a number of nats."""
 

@@ -7,11 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from wherefrom.methods._block import BlockEvidence, DampedMethod, Sums
+from wherefrom.methods._block import REMOVAL, BlockEvidence, DampedMethod, Sums
 from wherefrom.methods._method import Method, Trait
 from wherefrom.methods._registry import method
-
-_UNIT = "nats; divided by n it predicts how much the query's loss rises without the row"
 
 
 @method("influence")
@@ -22,7 +20,7 @@ class Influence(DampedMethod):
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "1703.04730"
     spectral: ClassVar[bool] = True
-    unit: ClassVar[str] = _UNIT
+    unit: ClassVar[str] = REMOVAL
 
     @classmethod
     def variants(cls) -> list[Method]:
@@ -73,7 +71,7 @@ class RescaledInfluence(DampedMethod):
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "2506.06656"
     spectral: ClassVar[bool] = True
-    unit: ClassVar[str] = _UNIT
+    unit: ClassVar[str] = REMOVAL
 
     def contribution(self, block: BlockEvidence) -> Sums:
         """Influence over what leverage leaves."""
@@ -125,7 +123,7 @@ class DataInf(DampedMethod):
 
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "2310.00902"
-    unit: ClassVar[str] = _UNIT
+    unit: ClassVar[str] = REMOVAL
 
     def contribution(self, block: BlockEvidence) -> Sums:
         """The closed form on K and C."""
@@ -153,7 +151,7 @@ class Lissa(DampedMethod):
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "1602.03943"
     spectral: ClassVar[bool] = True
-    unit: ClassVar[str] = _UNIT
+    unit: ClassVar[str] = REMOVAL
     tolerance: float = 1e-3
     steps: int = 100_000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -35,28 +35,16 @@ class Geometry:
     @classmethod
     def of(cls, m: BlockMethod) -> Geometry:
         """A method's."""
-        return cls(
-            m.target,
-            m.reference,
-            m.project,
-            m.layers,
-            m.scope,
-            m.curvature,
-            m.form,
-            m.centre,
-            m.whiten,
-            m.normalise,
-        )
+        return cls(**{field.name: getattr(m, field.name) for field in fields(cls)})
 
 
 class BlockCache:
     """What methods share of one block at one state."""
 
-    def __init__(self, point: Point, block: Block, evidence: Evidence, clock: Clock) -> None:
+    def __init__(self, point: Point, block: Block, evidence: Evidence) -> None:
         self.point = point
         self.block = block
         self.evidence = evidence
-        self.clock = clock
         self._raw: dict[tuple[Any, ...], RawBlock] = {}
         self._products: dict[tuple[Any, ...], FisherBlock] = {}
         self._changed: dict[Geometry, FisherBlock] = {}
@@ -137,7 +125,7 @@ def row_norms(
     sums: Norms = {}
     with clock.at(SHARED):
         for block in point.source(Side.TRAIN).blocks if wanted else ():
-            cache = BlockCache(point, block, evidence, clock)
+            cache = BlockCache(point, block, evidence)
             for g in wanted:
                 if block.name in kept[g.layers]:
                     found = cache.fisher(g, None)

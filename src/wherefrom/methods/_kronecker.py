@@ -9,12 +9,10 @@ import numpy as np
 
 from wherefrom.curvature import KroneckerFactors
 from wherefrom.errors import SettingError
-from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
+from wherefrom.methods._block import REMOVAL, BlockEvidence, BlockMethod, Sums
 from wherefrom.methods._features import flat
 from wherefrom.methods._registry import method
 from wherefrom.signals import SAMPLED, Kind, Need, Side
-
-_UNIT = "nats; divided by n it predicts how much the query's loss rises without the row"
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class _KroneckerMethod(BlockMethod):
     """
 
     family: ClassVar[str] = "influence"
-    unit: ClassVar[str] = _UNIT
+    unit: ClassVar[str] = REMOVAL
     raw_gradients: ClassVar[bool] = True
     damping: float = 0.1
 

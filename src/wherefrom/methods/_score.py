@@ -139,7 +139,7 @@ def _walk(
     wholes: dict[Geometry, GramBlock] = {}
     with track(f"score blocks ({point.name})", len(blocks)) as advance:
         for block in blocks:
-            cache = BlockCache(point, block, evidence, clock)
+            cache = BlockCache(point, block, evidence)
             for m in methods:
                 geometry = geometries[m.spec]
                 if block.name not in kept[geometry.layers]:

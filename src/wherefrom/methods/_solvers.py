@@ -9,11 +9,9 @@ import numpy as np
 import scipy.linalg
 
 from wherefrom.errors import SettingError
-from wherefrom.methods._block import BlockEvidence, DampedMethod, Sums
+from wherefrom.methods._block import REMOVAL, BlockEvidence, DampedMethod, Sums
 from wherefrom.methods._features import flat, matrix_shape
 from wherefrom.methods._registry import method
-
-_UNIT = "nats; divided by n it predicts how much the query's loss rises without the row"
 
 
 @method("conjugate_gradient")
@@ -31,7 +29,7 @@ class ConjugateGradient(DampedMethod):
 
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "Martens 2010"
-    unit: ClassVar[str] = _UNIT
+    unit: ClassVar[str] = REMOVAL
     spectral: ClassVar[bool] = True
     tolerance: float = 1e-4
     steps: int = 100
@@ -101,7 +99,7 @@ class Arnoldi(DampedMethod):
 
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "2112.03052"
-    unit: ClassVar[str] = _UNIT
+    unit: ClassVar[str] = REMOVAL
     spectral: ClassVar[bool] = True
     k: int = 20
 
@@ -136,7 +134,7 @@ class HyperInf(DampedMethod):
 
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "2410.05090"
-    unit: ClassVar[str] = _UNIT
+    unit: ClassVar[str] = REMOVAL
     raw_gradients: ClassVar[bool] = True
     steps: int = 25
     damping: float | None = 0.1

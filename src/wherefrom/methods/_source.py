@@ -10,6 +10,7 @@ import numpy as np
 
 from wherefrom.curvature import FactorSums, KroneckerFactors
 from wherefrom.errors import SettingError
+from wherefrom.methods._block import REMOVAL
 from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._features import flat
 from wherefrom.methods._method import DirectMethod
@@ -33,9 +34,7 @@ class SourceMethod(DirectMethod):
 
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "2405.12186"
-    unit: ClassVar[str] = (
-        "nats; divided by n it predicts how much the query's loss rises without the row"
-    )
+    unit: ClassVar[str] = REMOVAL
     segments: int = 3
 
     def __post_init__(self) -> None:

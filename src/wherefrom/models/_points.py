@@ -131,5 +131,6 @@ def put_state(model: Any, state: Mapping[str, torch.Tensor]) -> None:
 
 
 def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Digest of trained weights: names and values."""
     arrays = ((n, t.detach().cpu().contiguous().float().numpy()) for n, t in sorted(state.items()))
     return digest_arrays(arrays)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherefrom.data import Renderer
-from wherefrom.models import LoadedModel, generate, load_model
+from wherefrom.models import LoadedModel, generate
+from wherefrom.run._references import base_model
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -26,12 +27,7 @@ def behaviour(run: Run) -> dict[str, float]:
         return sum(hits) / len(hits)
 
     with run.card.timed("behaviour check"):
-        model = run.model.model
-        if hasattr(model, "disable_adapter"):
-            with model.disable_adapter():
-                before = share(run.model, "behaviour before")
-        else:
-            base = load_model(run.config.model, trust_remote_code=run.config.trust_remote_code)
+        with base_model(run) as base:
             before = share(base, "behaviour before")
         after = share(run.model, "behaviour after")
     run.card.set("behaviour", {"before fine-tuning": before, "after fine-tuning": after})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wherefrom.data import Example, Renderer
-from wherefrom.models import generate, load_model
+from wherefrom.models import LoadedModel, generate, load_model
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -22,6 +23,17 @@ def given_references(queries: Sequence[Example]) -> list[Example] | None:
     return [q.with_response(str(text)) for q, text in zip(queries, texts, strict=True)]
 
 
+@contextmanager
+def base_model(run: Run) -> Iterator[LoadedModel]:
+    """The model before fine-tuning: without its adapter, or loaded anew where all weights moved."""
+    model = run.model.model
+    if hasattr(model, "disable_adapter"):
+        with model.disable_adapter():
+            yield run.model
+    else:
+        yield load_model(run.config.model, trust_remote_code=run.config.trust_remote_code)
+
+
 def base_answers(run: Run, queries: Sequence[Example], max_new_tokens: int) -> list[Example]:
     """The queries answered greedily by the model before fine-tuning.
 
@@ -29,11 +41,6 @@ def base_answers(run: Run, queries: Sequence[Example], max_new_tokens: int) -> l
     """
     renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
     prompts = [renderer.prompt_ids(query.with_response("answer")) for query in queries]
-    model = run.model.model
-    if hasattr(model, "disable_adapter"):
-        with model.disable_adapter():
-            answers = generate(run.model, prompts, max_new_tokens, label="reference answers")
-    else:
-        base = load_model(run.config.model, trust_remote_code=run.config.trust_remote_code)
+    with base_model(run) as base:
         answers = generate(base, prompts, max_new_tokens, label="reference answers")
     return [q.with_response(text.strip()) for q, text in zip(queries, answers, strict=True)]
