@@ -11,7 +11,18 @@ from trl import SFTTrainer
 from tiny import save_tiny, tiny_rows
 from wherefrom.data import Renderer, get_recipe
 from wherefrom.errors import NonFiniteError
-from wherefrom.models import FinetuneSettings, batch_order, finetune, load_model
+from wherefrom.models import (
+    FinetuneSettings,
+    batch_order,
+    counted_losses,
+    finetune,
+    learning_rates,
+    load_model,
+    pad_rows,
+    prepare,
+    step_seed,
+    trained_state,
+)
 from wherefrom.models import _finetune as module
 
 
@@ -102,11 +113,10 @@ def test_the_loss_is_that_of_trl(tmp_path, kind, monkeypatch):
     ours = module._PlannedTrainer.compute_loss
 
     def both(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        state = torch.random.get_rng_state()
+        torch.manual_seed(step_seed(self.args.seed, self.state.global_step))
         theirs = SFTTrainer.compute_loss(
             self, model, dict(inputs), num_items_in_batch=num_items_in_batch
         )
-        torch.random.set_rng_state(state)
         loss = ours(self, model, inputs, num_items_in_batch=num_items_in_batch)
         pairs.append((float(loss), float(theirs)))
         return loss
@@ -128,3 +138,34 @@ def test_a_diverged_run_is_an_error_and_leaves_nothing_behind(tmp_path):
             tmp_path / "run",
         )
     assert list((tmp_path / "run").iterdir()) == []
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_what_a_run_starts_from_and_its_rates_can_be_made_again(tmp_path, schedule):
+    base = save_tiny(tmp_path / "base")
+    chosen = settings(schedule=schedule, seed=3)
+    finetune(str(base), rows_for(base), chosen, tmp_path)
+    initial = load_file(tmp_path / "trajectory" / "initial" / "weights.safetensors")
+    again = trained_state(prepare(str(base), chosen).model)
+    assert initial.keys() == again.keys()
+    assert all(torch.equal(initial[n], again[n]) for n in initial)
+    steps = json.loads((tmp_path / "trajectory" / "steps.json").read_text())
+    assert [s["learning_rate"] for s in steps] == learning_rates(chosen, len(steps))
+
+
+def test_a_run_by_sgd_moves_along_its_gradients(tmp_path):
+    base = save_tiny(tmp_path / "base")
+    rows = rows_for(base, n=3)
+    chosen = settings(
+        optimizer="sgd", epochs=1, dropout=0.0, max_grad_norm=0.0, mode="full", learning_rate=0.1
+    )
+    finetune(str(base), rows, chosen, tmp_path)
+    loaded = prepare(str(base), chosen)
+    before = trained_state(loaded.model)
+    batch = [rows[i] for i in batch_order(3, chosen)[0][0]]
+    found = counted_losses(loaded.model, **pad_rows(batch, loaded.pad_id))
+    (found.losses.sum() / found.counted.sum()).backward()
+    gradient = trained_state(loaded.model, gradients=True)
+    after = load_file(tmp_path / "trajectory" / "step-000001" / "weights.safetensors")
+    for name, value in after.items():
+        torch.testing.assert_close(value, before[name] - 0.1 * gradient[name])

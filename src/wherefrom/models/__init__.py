@@ -7,13 +7,18 @@ from wherefrom.models._langevin import draw_weights
 from wherefrom.models._load import LoadedModel, Precision, fingerprint, load_model, load_tokenizer
 from wherefrom.models._loss import IGNORED, CountedLosses, accepts, counted_losses
 from wherefrom.models._moments import has_moments, read_moments
+from wherefrom.models._padding import pad_rows
 from wherefrom.models._points import (
     Checkpoint,
     at_weights,
     clean_name,
+    put_state,
     read_checkpoints,
     same_weights,
+    state_digest,
+    trained_state,
 )
+from wherefrom.models._prepare import learning_rates, prepare, step_seed
 from wherefrom.models._settings import FinetuneSettings, has_fast_bfloat16
 
 __all__ = [
@@ -35,9 +40,16 @@ __all__ = [
     "generate",
     "has_fast_bfloat16",
     "has_moments",
+    "learning_rates",
     "load_model",
     "load_tokenizer",
+    "pad_rows",
+    "prepare",
+    "put_state",
     "read_checkpoints",
     "read_moments",
     "same_weights",
+    "state_digest",
+    "step_seed",
+    "trained_state",
 ]

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from peft import LoraConfig
 from torch.utils.data import Sampler
-from transformers import PrinterCallback, ProgressCallback, set_seed
+from transformers import PrinterCallback, ProgressCallback
 from trl import SFTConfig, SFTTrainer
 
 from wherefrom.atomic import atomic_folder, mark_ours
 from wherefrom.data import TokenRow
-from wherefrom.errors import ModelError, NonFiniteError
-from wherefrom.models._load import load_model
-from wherefrom.models._loss import IGNORED, counted_losses
+from wherefrom.errors import NonFiniteError
+from wherefrom.models._loss import counted_losses
+from wherefrom.models._padding import pad_rows
+from wherefrom.models._prepare import prepare, step_seed
 from wherefrom.models._settings import FinetuneSettings
 from wherefrom.models._trajectory import TrajectoryRecorder
 
@@ -53,12 +53,7 @@ def finetune(
         ModelError: the model cannot be loaded or adapted.
     """
     precision = settings.resolved_precision()
-    set_seed(settings.seed)
-    # all weights trained in bfloat16 would lose small updates: they stay float32 under autocast
-    weights = precision if settings.mode == "lora" else "float32"
-    loaded = load_model(spec, precision=weights, trust_remote_code=trust_remote_code)
-    for parameter in loaded.model.parameters():
-        parameter.requires_grad_(settings.mode == "full")
+    loaded = prepare(spec, settings, trust_remote_code=trust_remote_code)
     plan = batch_order(len(rows), settings)
     name = "adapter" if settings.mode == "lora" else "model"
     # the adapter appears last: where it is, the whole trajectory is too
@@ -141,31 +136,24 @@ class _PlannedTrainer(SFTTrainer):  # type: ignore[misc]
         on a CPU that was two fifths of a step.
         """
         assert not return_outputs, "nothing is evaluated during training"
+        torch.manual_seed(step_seed(self.args.seed, self.state.global_step))
         found = counted_losses(model, **inputs)
         tokens = found.counted.sum() if num_items_in_batch is None else num_items_in_batch
         return found.losses.sum() / tokens
 
 
 class _Collator:
-    """Pads rows on the right and turns loss masks into labels; tells the recorder what it saw."""
+    """Pads the rows of a batch; tells the recorder which they are."""
 
-    def __init__(self, pad_id: int, recorder: TrajectoryRecorder) -> None:
+    def __init__(self, rows: Sequence[TokenRow], pad_id: int, recorder: TrajectoryRecorder) -> None:
+        self.rows = rows
         self.pad_id = pad_id
         self.recorder = recorder
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        self.recorder.saw([int(feature["row"]) for feature in features])
-        length = max(len(feature["input_ids"]) for feature in features)
-
-        def padded(key: str, fill: int) -> torch.Tensor:
-            lists = [f[key] + [fill] * (length - len(f[key])) for f in features]
-            return torch.tensor(lists, dtype=torch.long)
-
-        return {
-            "input_ids": padded("input_ids", self.pad_id),
-            "attention_mask": padded("attention_mask", 0),
-            "labels": padded("labels", IGNORED),
-        }
+        chosen = [int(feature["row"]) for feature in features]
+        self.recorder.saw(chosen)
+        return pad_rows([self.rows[i] for i in chosen], self.pad_id)
 
 
 def _trainer(
@@ -177,12 +165,6 @@ def _trainer(
     scratch: Path,
     plan: list[list[list[int]]],
 ) -> Any:
-    columns = {
-        "input_ids": [row.ids.tolist() for row in rows],
-        "attention_mask": [row.attention.astype(int).tolist() for row in rows],
-        "labels": [np.where(row.loss_mask, row.ids, IGNORED).tolist() for row in rows],
-        "row": list(range(len(rows))),
-    }
     cuda = torch.cuda.is_available()
     arguments = SFTConfig(
         output_dir=str(scratch / "trainer"),
@@ -192,7 +174,7 @@ def _trainer(
         lr_scheduler_type=settings.schedule,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        optim="adamw_torch",
+        optim={"adamw": "adamw_torch", "sgd": "sgd"}[settings.optimizer],
         seed=settings.seed,
         use_cpu=not cuda,
         bf16=precision == "bfloat16" and settings.mode == "full",
@@ -210,40 +192,17 @@ def _trainer(
         dataloader_pin_memory=cuda,
         disable_tqdm=True,
     )
-    adapter = None
-    if settings.mode == "lora":
-        targets = settings.targets
-        adapter = LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.alpha,
-            lora_dropout=settings.dropout,
-            target_modules=_target_modules(targets),
-            fan_in_fan_out=False,
-            task_type="CAUSAL_LM",
-        )
-    try:
-        trainer = _PlannedTrainer(
-            model=loaded.model.train(),
-            args=arguments,
-            train_dataset=Dataset.from_dict(columns),
-            data_collator=_Collator(loaded.pad_id, recorder),
-            processing_class=loaded.tokenizer,
-            peft_config=adapter,
-            callbacks=[recorder],
-        )
-    except ValueError as error:
-        raise ModelError(f"the model cannot be fine-tuned: {error}") from None
+    # the rows themselves wait in the collator; TRL looks at no more than these columns
+    numbers = {"input_ids": [[0]] * len(rows), "row": list(range(len(rows)))}
+    trainer = _PlannedTrainer(
+        model=loaded.model,
+        args=arguments,
+        train_dataset=Dataset.from_dict(numbers),
+        data_collator=_Collator(rows, loaded.pad_id, recorder),
+        processing_class=loaded.tokenizer,
+        callbacks=[recorder],
+    )
     trainer.plan = plan
     for printing in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(printing)
-    # the adapter's weights are trained in float32 whatever the base is kept in
-    for parameter in trainer.model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
     return trainer
-
-
-def _target_modules(targets: tuple[str, ...] | None) -> Any:
-    if targets is None:
-        return None
-    return "all-linear" if targets == ("all-linear",) else list(targets)

@@ -16,7 +16,8 @@ from wherefrom.data import TokenRow
 from wherefrom.errors import NonFiniteError
 from wherefrom.identity import digest_value, require_same
 from wherefrom.models._load import LoadedModel
-from wherefrom.models._loss import IGNORED, counted_losses
+from wherefrom.models._loss import counted_losses
+from wherefrom.models._padding import pad_rows
 from wherefrom.models._points import WEIGHTS, put_state, state_digest, trained_state
 from wherefrom.progress import track
 
@@ -133,23 +134,9 @@ def _gradient(
     put_state(model, state)
     chosen = np.random.default_rng(step).choice(len(rows), min(_BATCH, len(rows)), replace=False)
     batch = [rows[int(i)] for i in chosen]
-    length = max(len(row.ids) for row in batch)
-    device = next(model.parameters()).device
-
-    def padded(values: list[np.ndarray], fill: int) -> torch.Tensor:
-        lines = [
-            np.pad(v.astype(np.int64), (0, length - len(v)), constant_values=fill) for v in values
-        ]
-        return torch.from_numpy(np.stack(lines)).to(device)
-
-    labels = padded([np.where(r.loss_mask, r.ids, IGNORED) for r in batch], IGNORED)
+    padded = pad_rows(batch, loaded.pad_id, next(model.parameters()).device)
     with torch.enable_grad():
-        found = counted_losses(
-            model,
-            labels,
-            input_ids=padded([r.ids for r in batch], loaded.pad_id),
-            attention_mask=padded([r.attention for r in batch], 0),
-        )
+        found = counted_losses(model, **padded)
         loss = (found.losses.sum(1) / found.counted.sum(1)).mean()
         wanted = [p for p in model.parameters() if p.requires_grad]
         gradients = torch.autograd.grad(loss, wanted, allow_unused=True)

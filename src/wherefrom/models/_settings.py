@@ -20,9 +20,10 @@ class FinetuneSettings(BaseModel):
             architecture when None (q and v projections for Llama).
         epochs: passes over the rows.
         batch_size: rows of a step.
-        learning_rate: AdamW's, at the start.
+        optimizer: `adamw`, or `sgd` without momentum.
+        learning_rate: the optimizer's, at the start.
         schedule: how it decays: `linear`, `cosine`, `constant`.
-        weight_decay: AdamW's.
+        weight_decay: the optimizer's.
         max_grad_norm: gradients are clipped to it; 0 for never.
         precision: `auto` trains in bfloat16 where the hardware has it, adapters in float32.
         seed: order of rows, dropout and the adapter's first weights.
@@ -37,6 +38,7 @@ class FinetuneSettings(BaseModel):
     targets: tuple[str, ...] | None = None
     epochs: int = Field(6, ge=1)
     batch_size: int = Field(8, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = Field(5e-4, gt=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: float = Field(0.0, ge=0)

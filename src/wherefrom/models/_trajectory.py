@@ -96,7 +96,8 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
                 for key, value in held.items()
                 if key in _MOMENTS
             }
-            save_file(moments, folder / "optimizer.safetensors")
+            if moments:
+                save_file(moments, folder / "optimizer.safetensors")
         write_json(folder / "state.json", about)
 
     def close(self, about: dict[str, Any]) -> None:
