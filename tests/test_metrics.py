@@ -203,7 +203,7 @@ def test_the_default_metrics_are_listed_with_a_description():
     found = list_metrics()
     assert set(found) == {
         "accuracy", "coverage", "coverage_paper", "average_precision", "mrr", "recall@10",
-        "recall@50", "auroc",
+        "recall@50", "auroc", "filtering_auprc",
     }  # fmt: skip
     assert all(found.values())
 

@@ -44,7 +44,10 @@ def track(label: str, total: int, start: int = 0) -> Iterator[Advance]:
             done += steps
             if done >= total or done - shown >= max(1, total // 4):
                 shown = done
-                say(f"{label}: {done}/{total} ({time.monotonic() - begun:.0f} s)")
+                spent = time.monotonic() - begun
+                left = spent / max(1, done - start) * (total - done)
+                after = f", about {left:.0f} s left" if done < total else ""
+                say(f"{label}: {done}/{total} ({spent:.0f} s{after})")
 
         yield log
         return

@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from wherefrom.cli import (
+    _counterfactual,
     _demo,
     _evaluate,
     _finetune,
@@ -30,7 +31,19 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (_demo, _study, _finetune, _index, _trace, _evaluate, _report, _replay, _list):
+_VERBS = (
+    _demo,
+    _study,
+    _finetune,
+    _index,
+    _trace,
+    _counterfactual,
+    _evaluate,
+    _report,
+    _replay,
+    _list,
+)
+for verb in _VERBS:
     verb.register(app)
 
 _INTERRUPTED = 130

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wherefrom.data import Example
+    from wherefrom.run import Findings
     from wherefrom.scores import TopK
 
 _SHORT = {
@@ -82,6 +83,62 @@ def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) ->
             "percent [95 % interval over queries]; distinct: rows that are ever ranked first, in percent "
             "of the queries\nall metrics: --format md or json, and the report"
         )
+
+
+_UNDER = {
+    "lds": "Spearman over subsets between the summed scores of the kept rows and the outcome, mean over "
+    "queries [95 %: subsets, seeds and queries]",
+    "leave-out": "drop: outcome on all rows − without the top k; excess: over as many random rows; beyond: "
+    "queries that drop further than 95 % of the random removals",
+    "tail-patch": "gain: outcome after steps on the top k rows − before; excess: over as many random rows",
+    "brittleness": "median: rows whose removal flips half of the queries; flipped: share that flips at all",
+    "leave-one-out": "Spearman over rows between score and outcome lost without the row, mean over queries",
+}
+_SHOWN = {
+    "lds": ("method", "value"),
+    "leave-out": ("method", "k", "drop", "excess", "p", "beyond"),
+    "tail-patch": ("method", "k", "gain", "excess", "p", "beyond"),
+}
+
+
+def print_findings(found: Findings, form: Format) -> None:
+    """Prints what retraining said, a table for each part."""
+    if form is Format.json:
+        parts = {
+            part: json.loads(frame.to_json(orient="records"))
+            for part, frame in found.frames.items()
+        }
+        ceiling = found.ceiling and found.ceiling._asdict()
+        print(json.dumps({**parts, "ceiling": ceiling, "gap": found.gap}, indent=2))
+        return
+    for part, frame in found.frames.items():
+        print(f"\n{part}" if form is Format.table else f"\n### {part}\n")
+        columns = _SHOWN.get(part, tuple(frame.columns))
+        rows = [
+            [_with_interval(line, name) for name in columns] for line in frame.to_dict("records")
+        ]
+        named = ["LDS" if name == "value" else name for name in columns]
+        print_rows(named, rows, form)
+        print(_UNDER[part])
+    if found.ceiling is not None and found.ceiling.ceiling == found.ceiling.ceiling:
+        c = found.ceiling
+        print(
+            f"noise ceiling of LDS {c.ceiling:.2f} [{c.low:.2f}–{c.high:.2f}]; two halves of the seeds "
+            f"agree at {c.agreement:.2f}"
+        )
+    elif found.ceiling is not None:
+        print("no noise ceiling with one seed; give --seeds 2 or more")
+
+
+def _with_interval(line: dict[Any, Any], name: str) -> Any:
+    ends = {"value": ("low", "high"), "drop": ("low", "high"), "gain": ("low", "high")}
+    ends["excess"] = ("excess_low", "excess_high")
+    value = line[name]
+    if name not in ends:
+        return value
+    low, high = (line[end] for end in ends[name])
+    shown = f"{value:.3f}"
+    return shown if low != low else f"{shown} [{low:.3f}–{high:.3f}]"
 
 
 def print_ranked(title: str, found: TopK, train: Sequence[Example]) -> None:

@@ -1,14 +1,39 @@
-"""Intervals by resampling the queries, and the seeds where there are several."""
+"""Intervals by resampling: of queries, of seeds, of whatever else was drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from wherefrom.errors import SettingError
 
 LEVEL = 95
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: the number itself.
+        low: low end; NaN where nothing can be said.
+        high: high end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def ends(resampled: np.ndarray) -> tuple[float, float]:
+    """Ends of the 95 % percentile interval; NaN among the resamples is left out."""
+    defined = resampled[np.isfinite(resampled)]
+    if not len(defined):
+        return np.nan, np.nan
+    tail = (100 - LEVEL) / 2
+    low, high = np.percentile(defined, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def multiplicities(queries: int, resamples: int, seed: int) -> np.ndarray:
@@ -20,10 +45,7 @@ def multiplicities(queries: int, resamples: int, seed: int) -> np.ndarray:
     Raises:
         SettingError: fewer than one resample, or a negative seed.
     """
-    if resamples < 1 or seed < 0:
-        raise SettingError(
-            f"resamples is {resamples} and the seed {seed}; give at least 1 and at least 0."
-        )
+    _check(resamples, seed)
     rng = np.random.default_rng(seed)
     if not queries:
         return np.zeros((resamples, 0))
@@ -31,6 +53,53 @@ def multiplicities(queries: int, resamples: int, seed: int) -> np.ndarray:
     cells = drawn + queries * np.arange(resamples)[:, None]
     counts = np.bincount(cells.ravel(), minlength=resamples * queries)
     return counts.reshape(resamples, queries).astype(np.float64)
+
+
+def crossed_multiplicities(sizes: Sequence[int], resamples: int, seed: int) -> list[np.ndarray]:
+    """Multiplicities of several things that are drawn independently of each other in each resample.
+
+    Args:
+        sizes: how many there are of each: subsets, seeds, queries.
+        resamples: how many resamples there are.
+        seed: which are drawn.
+
+    Returns:
+        For each size, float64, size × resamples.
+
+    Raises:
+        SettingError: fewer than one resample, or a negative seed.
+    """
+    _check(resamples, seed)
+    # One seed for all would tie which queries are drawn to which subsets are.
+    streams = np.random.SeedSequence(seed).generate_state(len(sizes))
+    return [
+        np.ascontiguousarray(multiplicities(size, resamples, int(stream)).T)
+        for size, stream in zip(sizes, streams, strict=True)
+    ]
+
+
+def mean_of_drawn(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean over the queries of each resample, each query as often as it was drawn.
+
+    Args:
+        values: queries × resamples; NaN is left out.
+        counts: float64, queries × resamples.
+
+    Returns:
+        float64, one mean for each resample; NaN where no query with a value was drawn.
+    """
+    defined = np.isfinite(values)
+    drawn = (counts * defined).sum(axis=0)
+    sums = (counts * np.where(defined, values, 0.0)).sum(axis=0)
+    return np.where(drawn > 0, sums / np.maximum(drawn, 1), np.nan)
+
+
+def content_order(rows: np.ndarray) -> np.ndarray:
+    """An order of the rows of a matrix that depends on what they hold, not on where they stand.
+
+    Resamples are drawn by place; in this order, they do not depend on the order of the rows.
+    """
+    return np.lexsort(rows.T[::-1])
 
 
 def interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
@@ -54,11 +123,7 @@ def interval(values: np.ndarray, weights: np.ndarray) -> tuple[float, float, flo
     sums = weights[:, defined] @ values[defined]
     # A resample may hit undefined queries only, and then has no mean.
     means = sums[drawn > 0] / drawn[drawn > 0]
-    if not len(means):
-        return mean, np.nan, np.nan
-    tail = (100 - LEVEL) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return mean, float(low), float(high)
+    return mean, *ends(means)
 
 
 def pooled_interval(
@@ -90,6 +155,11 @@ def pooled_interval(
     for _ in range(resamples):
         chosen = rng.integers(len(defined), size=len(defined))
         drawn.append(np.mean([rng.choice(defined[i], len(defined[i])).mean() for i in chosen]))
-    tail = (100 - LEVEL) / 2
-    low, high = np.percentile(drawn, [tail, 100 - tail])
-    return mean, float(low), float(high)
+    return mean, *ends(np.array(drawn))
+
+
+def _check(resamples: int, seed: int) -> None:
+    if resamples < 1 or seed < 0:
+        raise SettingError(
+            f"resamples is {resamples} and the seed {seed}; give at least 1 and at least 0."
+        )

@@ -1,4 +1,4 @@
-"""Do a few training rows top the ranking of every query?"""
+"""Do the same few training rows top the ranking of every query?"""
 
 from __future__ import annotations
 
@@ -51,3 +51,31 @@ def concentration(scores: Scores) -> Concentration:
         most_frequent=scores.train_ids[winner[0]],
         share=winner[1] / len(first),
     )
+
+
+def cardinality(scores: Scores, k: int) -> float:
+    """Distinct training rows among the top k of all queries, as a share of all those places.
+
+    Low where a method ranks the same rows first whatever is asked. Neither end is a goal: queries of
+    one class should share rows. Source: Barshan et al. 2020, arXiv 2003.11630; the number is that of
+    quanda's top-k cardinality (arXiv 2410.07158), with ties broken as `ranking` does.
+
+    Args:
+        scores: of one method.
+        k: how many rows of each query are looked at.
+
+    Returns:
+        From 1 / queries (the same k rows for every query) to 1 (no row for two queries), or to
+        rows / (k · queries) where there are fewer rows than places.
+
+    Raises:
+        SettingError: no query, or k is below 1 or above the number of training rows.
+    """
+    queries, rows = scores.values.shape
+    if not queries or not 1 <= k <= rows:
+        raise SettingError(
+            f"k is {k} for {queries} queries and {rows} training rows of {scores.method}; give at "
+            "least one query and a k from 1 to the number of rows."
+        )
+    first = ranking(scores.values, scores.train_ids)[:, :k]
+    return len(np.unique(first)) / first.size

@@ -9,8 +9,11 @@ import numpy as np
 
 from wherefrom.data import Example
 from wherefrom.errors import DataError, IdentityError, SettingError
+from wherefrom.metrics._places import places
 from wherefrom.scores import Scores
 from wherefrom.tasks import Task
+
+_FIX = "Judge scores against the task they were made for."
 
 
 @dataclass(frozen=True)
@@ -108,26 +111,13 @@ class Truth:
                 f"scores of {scores.method} have shape {scores.values.shape}, the truth has "
                 f"{relevance.shape}. Judge them against the task they were made for."
             )
+        method = scores.method
         if self.query_ids:
-            relevance = relevance[_places(scores.query_ids, self.query_ids, "query", scores.method)]
+            wanted = (scores.query_ids, self.query_ids, "query", method, "the truth", _FIX)
+            relevance = relevance[places(*wanted)]
         if self.train_ids:
-            _places(self.train_ids, scores.train_ids, "training row", "the truth", scores.method)
-            columns = _places(scores.train_ids, self.train_ids, "training row", scores.method)
+            row = "training row"
+            places(self.train_ids, scores.train_ids, row, "the truth", method, _FIX)
+            columns = places(scores.train_ids, self.train_ids, row, method, "the truth", _FIX)
             relevance = relevance[:, columns]
         return np.asarray(relevance, dtype=bool)
-
-
-def _places(
-    ids: tuple[str, ...], among: tuple[str, ...], what: str, holder: str, other: str = "the truth"
-) -> np.ndarray:
-    place = {id: index for index, id in enumerate(among)}
-    missing = [id for id in ids if id not in place]
-    if missing:
-        raise IdentityError(
-            f"{holder} has the {what} {missing[0]!r}, {other} has not ({len(missing)} of "
-            f"{len(ids)} are missing). Judge scores against the task they were made for."
-        )
-    if len(set(ids)) < len(ids):
-        twice = next(id for index, id in enumerate(ids) if id in ids[:index])
-        raise IdentityError(f"{holder} has the {what} {twice!r} twice. Score each row once.")
-    return np.array([place[id] for id in ids], dtype=np.intp)

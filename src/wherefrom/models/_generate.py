@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from wherefrom.models._load import LoadedModel
-from wherefrom.progress import track
+from wherefrom.progress import Advance, track
 
 
 def generate(
@@ -17,10 +18,19 @@ def generate(
     *,
     batch_size: int = 16,
     label: str = "generate",
+    quiet: bool = False,
 ) -> list[str]:
     """Greedy answers to prompts given as token ids.
 
     Prompts of like length run together, padded on the left and masked.
+
+    Args:
+        loaded: the model.
+        prompts: token ids.
+        max_new_tokens: longest answer.
+        batch_size: prompts that run together.
+        label: for the progress bar.
+        quiet: show none.
 
     Returns:
         The answers' text without special tokens, in the order of the prompts.
@@ -28,7 +38,10 @@ def generate(
     answers = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     device = next(loaded.model.parameters()).device
-    with track(label, len(prompts)) as advance:
+    bar: AbstractContextManager[Advance] = (
+        nullcontext(lambda steps: None) if quiet else track(label, len(prompts))
+    )
+    with bar as advance:
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             length = len(prompts[chosen[-1]])

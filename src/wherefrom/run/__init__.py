@@ -10,6 +10,7 @@ from wherefrom.run._config import (
     read_config,
     write_config,
 )
+from wherefrom.run._counterfactual import CounterfactualPlan, Findings, counterfactual
 from wherefrom.run._evaluation import (
     concentrations,
     evaluate_file,
@@ -28,12 +29,15 @@ __all__ = [
     "DEFAULT_MODEL",
     "Answer",
     "Card",
+    "CounterfactualPlan",
+    "Findings",
     "Finished",
     "IndexSettings",
     "Run",
     "RunConfig",
     "StudyPlan",
     "concentrations",
+    "counterfactual",
     "evaluate_file",
     "evaluate_run",
     "execute",

@@ -1,0 +1,43 @@
+"""Ground truth: the fine-tune done again on other rows, and what that does to the answers."""
+
+from wherefrom.counterfactual._brittleness import brittleness, brittleness_summary
+from wherefrom.counterfactual._cache import OutcomeCache
+from wherefrom.counterfactual._files import read_retrainings, write_retrainings
+from wherefrom.counterfactual._leave_out import (
+    Asked,
+    leave_one_out,
+    leave_top_out,
+    removal_frame,
+    retrain_on_subsets,
+)
+from wherefrom.counterfactual._outcome import OUTCOMES, Behaviour
+from wherefrom.counterfactual._plan import TrainingPlan
+from wherefrom.counterfactual._ranks import Ranks
+from wherefrom.counterfactual._retrainer import Retrainer
+from wherefrom.counterfactual._subsets import random_subsets, sizes
+from wherefrom.counterfactual._tail_patch import tail_patch
+from wherefrom.counterfactual._training import Ending
+from wherefrom.counterfactual._workshop import Workshop
+
+__all__ = [
+    "OUTCOMES",
+    "Asked",
+    "Behaviour",
+    "Ending",
+    "OutcomeCache",
+    "Ranks",
+    "Retrainer",
+    "TrainingPlan",
+    "Workshop",
+    "brittleness",
+    "brittleness_summary",
+    "leave_one_out",
+    "leave_top_out",
+    "random_subsets",
+    "read_retrainings",
+    "removal_frame",
+    "retrain_on_subsets",
+    "sizes",
+    "tail_patch",
+    "write_retrainings",
+]

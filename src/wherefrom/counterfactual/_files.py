@@ -1,0 +1,45 @@
+"""Retrainings on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from wherefrom.atomic import atomic_path
+from wherefrom.errors import DataError
+from wherefrom.metrics import Retrainings
+
+
+def write_retrainings(retrainings: Retrainings, path: Path, outcome: str) -> None:
+    """Writes subsets, outcomes and ids into one safetensors file."""
+    arrays = {"kept": retrainings.kept.astype(np.uint8), "outcomes": retrainings.outcomes}
+    about = {
+        "query_ids": json.dumps(retrainings.query_ids),
+        "train_ids": json.dumps(retrainings.train_ids),
+        "outcome": outcome,
+    }
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary, metadata=about)
+
+
+def read_retrainings(path: Path) -> Retrainings:
+    """Reads what `write_retrainings` wrote.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as held:
+            about = held.metadata()
+            return Retrainings(
+                held.get_tensor("kept").astype(bool),
+                held.get_tensor("outcomes"),
+                tuple(json.loads(about["query_ids"])),
+                tuple(json.loads(about["train_ids"])),
+            )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: missing, or no retrainings of ours ({error}).") from None
