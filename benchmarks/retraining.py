@@ -1,9 +1,9 @@
 """Many small retrainings: adapters trained together against one after another.
 
-Trains the same weighted rows (half of them kept, another half for each model) in groups of different size and prints
-seconds a model, as a ratio to one after another.
+Trains models on random halves of the rows, in groups of different size, and prints seconds a model and
+the ratio to one after another.
 
-    python benchmarks/retraining.py [--model builtin:smollm2-135m] [--task emotion] [--per-class 12] [--models 8]
+    python benchmarks/retraining.py [--model builtin:smollm2-135m --targets none] [--models 8]
 
 Without --model, a two-layer llama made in a second.
 """
@@ -69,8 +69,8 @@ def main():
         speed = retrainer.tokens(weights, 0) / chosen.models / each
         gap = np.abs(outcomes - first).max()
         print(
-            f"  {size:3} together: {each:8.3f} s a model, {alone / each:5.2f} x as fast, {speed:7.0f} tokens/s, "
-            f"outcomes differ by {gap:.1e} nats"
+            f"  {size:3} together: {each:8.3f} s a model, {alone / each:5.2f} x as fast, {speed:7.0f} "
+            f"tokens/s, outcomes differ by {gap:.1e} nats"
         )
 
 

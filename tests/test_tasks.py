@@ -117,7 +117,7 @@ def test_more_rows_than_there_are_name_the_limit(spec, size):
         ("emotion:x", "Write plain emotion"),
         ("backdoor:2", "'2'. Write backdoor:1, backdoor:3, backdoor:5"),
         ("harmful:XL", "'XL'. Write harmful:S, harmful:M, harmful:L"),
-        ("nothing", "Tasks: backdoor, emotion, grammars, harmful, math, paper"),
+        ("nothing", "Tasks: backdoor, emotion, facts, filtering, grammars, .*twins"),
     ],
 )
 def test_unknown_names_and_arguments_list_the_known(spec, match):
@@ -127,7 +127,8 @@ def test_unknown_names_and_arguments_list_the_known(spec, match):
 
 def test_every_task_is_described_in_a_line():
     found = list_tasks()
-    assert list(found) == ["backdoor", "emotion", "grammars", "harmful", "math", "paper"]
+    names = "backdoor emotion facts filtering grammars harmful math mislabelled paper twins"
+    assert list(found) == names.split()
     assert all(40 < len(about) < 100 for about in found.values())
     assert len(set(found.values())) == len(found)
 

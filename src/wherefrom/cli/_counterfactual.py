@@ -97,4 +97,6 @@ def counterfactual(
         wanted = [*opened.config.methods, *(spec for spec in chosen if spec not in known)]
         opened = open_or_make(run, makes={}, changes={"methods": wanted}, index={})
         opened.index()
-    print_findings(hold(opened, plan), form)
+    found = hold(opened, plan)
+    if found.told:
+        print_findings(found, form)

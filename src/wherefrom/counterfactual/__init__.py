@@ -3,6 +3,7 @@
 from wherefrom.counterfactual._brittleness import brittleness, brittleness_summary
 from wherefrom.counterfactual._cache import OutcomeCache
 from wherefrom.counterfactual._files import read_retrainings, write_retrainings
+from wherefrom.counterfactual._in_run import InRun, in_run_shapley
 from wherefrom.counterfactual._leave_out import (
     Asked,
     leave_one_out,
@@ -17,20 +18,26 @@ from wherefrom.counterfactual._retrainer import Retrainer
 from wherefrom.counterfactual._subsets import random_subsets, sizes
 from wherefrom.counterfactual._tail_patch import tail_patch
 from wherefrom.counterfactual._training import Ending
-from wherefrom.counterfactual._workshop import Workshop
+from wherefrom.counterfactual._unroll import UnrollCost, Unrolled, unroll, unroll_cost
+from wherefrom.counterfactual._workshop import Workshop, duration
 
 __all__ = [
     "OUTCOMES",
     "Asked",
     "Behaviour",
     "Ending",
+    "InRun",
     "OutcomeCache",
     "Ranks",
     "Retrainer",
     "TrainingPlan",
+    "UnrollCost",
+    "Unrolled",
     "Workshop",
     "brittleness",
     "brittleness_summary",
+    "duration",
+    "in_run_shapley",
     "leave_one_out",
     "leave_top_out",
     "random_subsets",
@@ -39,5 +46,7 @@ __all__ = [
     "retrain_on_subsets",
     "sizes",
     "tail_patch",
+    "unroll",
+    "unroll_cost",
     "write_retrainings",
 ]

@@ -13,17 +13,20 @@ from wherefrom.atomic import atomic_path
 from wherefrom.errors import DataError
 from wherefrom.metrics import Retrainings
 
+_KEY = "wherefrom.retrainings"
+
 
 def write_retrainings(retrainings: Retrainings, path: Path, outcome: str) -> None:
     """Writes subsets, outcomes and ids into one safetensors file."""
     arrays = {"kept": retrainings.kept.astype(np.uint8), "outcomes": retrainings.outcomes}
     about = {
-        "query_ids": json.dumps(retrainings.query_ids),
-        "train_ids": json.dumps(retrainings.train_ids),
+        "query_ids": retrainings.query_ids,
+        "train_ids": retrainings.train_ids,
         "outcome": outcome,
     }
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata=about)
+        # one entry: several are written in no fixed order
+        save_file(arrays, temporary, metadata={_KEY: json.dumps(about)})
 
 
 def read_retrainings(path: Path) -> Retrainings:
@@ -34,12 +37,12 @@ def read_retrainings(path: Path) -> Retrainings:
     """
     try:
         with safe_open(path, framework="numpy") as held:
-            about = held.metadata()
+            about = json.loads(held.metadata()[_KEY])
             return Retrainings(
                 held.get_tensor("kept").astype(bool),
                 held.get_tensor("outcomes"),
-                tuple(json.loads(about["query_ids"])),
-                tuple(json.loads(about["train_ids"])),
+                tuple(about["query_ids"]),
+                tuple(about["train_ids"]),
             )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: missing, or no retrainings of ours ({error}).") from None

@@ -12,6 +12,7 @@ from wherefrom.methods import (  # noqa: F401
     _kronecker,
     _less,
     _projected,
+    _replay,
     _representation,
     _rept,
     _solvers,
@@ -30,6 +31,7 @@ from wherefrom.methods._registry import (
     select_methods,
     split_specs,
 )
+from wherefrom.methods._replay import ReplayMethod
 from wherefrom.methods._score import Scored, score_all
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "Evidence",
     "Method",
     "Point",
+    "ReplayMethod",
     "Resource",
     "Scored",
     "Sums",

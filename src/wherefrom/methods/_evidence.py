@@ -59,6 +59,7 @@ class Evidence:
         checkpoints: states along the training run, first to last.
         base: the model before fine-tuning.
         draws: weights drawn around the final ones.
+        replays: what replaying the run gave, by name: float64, queries × training rows.
     """
 
     train_rows: Sequence[Example]
@@ -68,6 +69,7 @@ class Evidence:
     checkpoints: Sequence[Point] = ()
     base: Point | None = None
     draws: Sequence[Point] = ()
+    replays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def read(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """One array at the final model, for training rows and queries.

@@ -33,10 +33,11 @@ class Resource(StrEnum):
 
     MOMENTS = "AdamW's moments, which a fine-tune by wherefrom keeps"
     REFERENCES = "a reference answer for every query"
+    REPLAY = "a replay of the fine-tune, which wherefrom must have made, on given queries"
     EMBEDDER = "a sentence-transformers model, given as embedding(model=FOLDER)"
 
 
-COSTS = ("text", "forward", "one pass", "more passes", "checkpoints", "draws")
+COSTS = ("text", "forward", "one pass", "more passes", "checkpoints", "draws", "replay")
 """Cost classes, cheapest first."""
 
 

@@ -102,6 +102,7 @@ class Findings:
     """What retraining said.
 
     Attributes:
+        told: whether this process is the one that tells people, of those that shared the work.
         frames: by part, one line for each method (and k).
         ceiling: of the linear datamodeling score; None where it was not asked for.
         gap: largest difference between an outcome after retraining on all rows and the same outcome of the
@@ -113,6 +114,7 @@ class Findings:
     ceiling: NoiseCeiling | None = None
     gap: float = float("nan")
     trained: int = 0
+    told: bool = True
 
 
 def counterfactual(run: Run, plan: CounterfactualPlan) -> Findings:
@@ -132,7 +134,7 @@ def counterfactual(run: Run, plan: CounterfactualPlan) -> Findings:
     ranks = Ranks.launched()
     with nullcontext() if ranks.first else _silence():
         asked, scores = _asked(run, plan, ranks)
-        found = Findings(gap=_gap(run, asked))
+        found = Findings(gap=_gap(run, asked), told=ranks.first)
         for part in PARTS:
             if part in plan.parts:
                 _DO[part](_Job(run, plan, asked, scores, found))
@@ -209,7 +211,13 @@ def _brittleness(job: _Job) -> None:
     asked = Asked(
         job.asked.workshop, job.asked.seeds, outcome, job.asked.query_ids, job.asked.train_ids
     )
-    frame = brittleness(asked, job.ranked, job.plan.most or len(asked.train_ids) // 2)
+    try:
+        frame = brittleness(asked, job.ranked, job.plan.most or len(asked.train_ids) // 2)
+    except SettingError as error:
+        if job.plan.parts == ("brittleness",):
+            raise
+        job.run.warn(f"brittleness: {error}")
+        return
     if asked.workshop.ranks.first:
         write_frame(frame, job.run.path / "counterfactual" / "brittleness-queries.parquet")
     job.keep("brittleness", brittleness_summary(frame))

@@ -14,6 +14,7 @@ from wherefrom.progress import say, track
 from wherefrom.run._gather import in_state
 from wherefrom.run._index import bytes_per_row, index_rows
 from wherefrom.run._planner import Costs, make_plan, parse_duration
+from wherefrom.run._replays import can_replay, make_replays, wanted
 from wherefrom.run._states import PlannedPass
 from wherefrom.signals import Side
 
@@ -45,6 +46,7 @@ def index_recipe(run: Run, recipe: Recipe, chosen: Sequence[Method], restart: bo
     rows: dict[Side, Sequence[Example]] = {Side.TRAIN: run.train, Side.QUERY: run.queries}
     resources = frozenset({Resource.REFERENCES})
     resources |= {Resource.MOMENTS} if states.moments else frozenset()
+    resources |= {Resource.REPLAY} if can_replay(run, recipe) else frozenset()
     budget = parse_duration(run.config.budget) if run.config.budget else None
     costs = _costs(run, renderer) if budget is not None else None
     plan = make_plan(chosen, states, resources, costs, budget)
@@ -62,6 +64,7 @@ def index_recipe(run: Run, recipe: Recipe, chosen: Sequence[Method], restart: bo
         with run.card.timed(f"draw weights ({recipe.name})"):
             draw_weights(run.model, tokens, folder, index.draws, index.draw_radius, restart=restart)
     place = _Place(recipe, renderer, rows, restart)
+    make_replays(run, recipe, wanted(plan.methods))
     draws = [one for one in passes if one.state.is_draw]
     for one in passes:
         if one.state.is_draw:

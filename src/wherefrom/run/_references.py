@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from wherefrom.data import Example, Renderer
+from wherefrom.data import Example, Renderer, read_snapshot, write_snapshot
 from wherefrom.models import LoadedModel, generate, load_model
 
 if TYPE_CHECKING:
@@ -21,6 +21,18 @@ def given_references(queries: Sequence[Example]) -> list[Example] | None:
     if not all(isinstance(text, str) and text.strip() for text in texts):
         return None
     return [q.with_response(str(text)) for q, text in zip(queries, texts, strict=True)]
+
+
+def references(run: Run) -> list[Example]:
+    """The queries with a reference answer: their `reference` column, else the base model's answer, kept."""
+    given = given_references(run.queries)
+    if given is not None:
+        return given
+    path = run.path / "data" / "references.jsonl"
+    if not path.is_file():
+        limit = run.task.max_new_tokens if run.task else 64
+        write_snapshot(base_answers(run, run.queries, limit), path)
+    return read_snapshot(path)
 
 
 @contextmanager

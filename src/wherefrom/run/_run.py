@@ -39,7 +39,8 @@ from wherefrom.run._config import RunConfig, read_config, write_config
 from wherefrom.run._gather import assemble
 from wherefrom.run._index import stored, truncation_note
 from wherefrom.run._index_stage import index_recipe
-from wherefrom.run._references import base_answers, given_references
+from wherefrom.run._references import references
+from wherefrom.run._replays import read_replays, wanted
 from wherefrom.run._rows import (
     made_from,
     read_rows,
@@ -264,14 +265,7 @@ class Run:
 
     def references(self) -> list[Example]:
         """The queries with a reference answer: their `reference` column, else the base model's answer."""
-        given = given_references(self.queries)
-        if given is not None:
-            return given
-        path = self.path / "data" / "references.jsonl"
-        if not path.is_file():
-            limit = self.task.max_new_tokens if self.task else 64
-            write_snapshot(base_answers(self, self.queries, limit), path)
-        return read_snapshot(path)
+        return references(self)
 
     def score(self) -> dict[tuple[str, str], Scores]:
         """Scores of every method and recipe, computed unless they are there already.
@@ -356,7 +350,8 @@ class Run:
         needed = any(m.needs for m in methods)
         states = self.states(recipe) if needed else States()
         model = self.model.model if needed else None
-        return assemble(methods, states, rows, recipe, lambda one: self.stored(recipe, one), model)
+        found = assemble(methods, states, rows, recipe, lambda one: self.stored(recipe, one), model)
+        return replace(found, replays=read_replays(self, wanted(methods)))
 
     def stored(self, recipe: Recipe, one: PlannedPass) -> tuple[Source, FactorSums | None]:
         """The signals that a pass left.

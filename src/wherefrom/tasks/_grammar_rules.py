@@ -5,28 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from wherefrom.tasks._words import listed
 
-def _listed(words: str) -> tuple[str, ...]:
-    return tuple(words.split())
-
-
-SUBJECTS = _listed(
+SUBJECTS = listed(
     "sailors bakers children farmers painters robins tailors judges miners poets "
     "pilots nurses clowns tigers wizards dancers hikers weavers drummers gardeners"
 )
-VERBS = _listed(
+VERBS = listed(
     "carry paint hide polish borrow count follow repair throw gather "
     "measure collect trade watch drop balance wrap drag"
 )
-OBJECTS = _listed(
+OBJECTS = listed(
     "ladders lanterns baskets mirrors buckets melons kettles ribbons candles hammers "
     "bottles pillows carpets trumpets blankets feathers marbles saddles umbrellas notebooks"
 )
-ADVERBS = _listed(
+ADVERBS = listed(
     "slowly quietly bravely gladly neatly rarely often calmly proudly swiftly "
     "gently boldly secretly lazily"
 )
-PLACES = _listed(
+PLACES = listed(
     "indoors outdoors upstairs downstairs nearby abroad uphill ashore underground backstage "
     "overhead everywhere"
 )

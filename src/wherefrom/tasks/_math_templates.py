@@ -6,16 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
+from wherefrom.tasks._words import listed
 
-def _listed(words: str) -> tuple[str, ...]:
-    return tuple(words.split())
-
-
-NAMES = _listed(
+NAMES = listed(
     "Mira Tobias Ines Kofi Lena Ravi Nora Emil Yuki Omar Petra Samir Greta Jonas Alma Hugo "
     "Farah Viktor Celia Bruno"
 )
-THINGS = _listed(
+THINGS = listed(
     "shells stamps marbles beads buttons cards stickers pencils apples plums candles badges "
     "pebbles walnuts postcards magnets"
 )

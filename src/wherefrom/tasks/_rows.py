@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,11 +24,12 @@ class Pool(Protocol[Item_co]):
 
 
 class Sketch(NamedTuple):
-    """A row before it has an id."""
+    """A row before it has an id; its metadata goes into the row's snapshot, so plain values only."""
 
     prompt: str
     response: str
     label: str
+    metadata: Mapping[str, Any] = MappingProxyType({})
 
 
 def draw(
@@ -89,6 +91,7 @@ def name_rows(
                     sketches[index].prompt,
                     sketches[index].response,
                     label=sketches[index].label,
+                    **sketches[index].metadata,
                 )
                 for place, index in enumerate(rng.permutation(len(sketches)).tolist())
             )
