@@ -22,10 +22,15 @@ _SHORT = {
     "average_precision": "AP",
     "auroc": "AUROC",
     "mrr": "MRR",
+    "filtering_auprc": "filter. AUPRC",
     "distinct_top1": "distinct",
+    "cardinality": "card.",
 }
 
-_IN_TABLES = ("accuracy", "coverage", "average_precision", "auroc", "distinct_top1")
+_IN_TABLES = (
+    *("accuracy", "coverage", "average_precision", "auroc", "distinct_top1"),
+    *(f"cardinality@{k}" for k in range(1, 11)),
+)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Format) -> None:
@@ -69,7 +74,7 @@ def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) ->
     order: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for line in frame.to_dict("records"):
         key = tuple(line[k] for k in keys)
-        cell = f"{100 * line['value']:.0f}"
+        cell = f"{100 * line['value']:.0f}" if line["value"] == line["value"] else "–"
         if line["low"] == line["low"]:
             cell += f" [{100 * line['low']:.0f}–{100 * line['high']:.0f}]"
         by_method.setdefault(key, {})[line["metric"]] = cell
@@ -77,12 +82,22 @@ def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) ->
             order[key] = (*order.get(key, ()), -line["value"])
     lines = sorted(by_method, key=lambda key: (*key[:-1], *order.get(key, ())))
     rows = [[*key, *(by_method[key].get(m, "–") for m in metrics)] for key in lines]
-    print_rows([*keys, *(_SHORT.get(m, m) for m in metrics)], rows, form)
+    print_rows([*keys, *(_short(m) for m in metrics)], rows, form)
     if form is Format.table:
         print(
             "percent [95 % interval over queries]; distinct: rows that are ever ranked first, in percent "
-            "of the queries\nall metrics: --format md or json, and the report"
+            "of the queries"
         )
+        if any(m.startswith("cardinality@") for m in metrics):
+            print(
+                "card.@k: distinct rows among the first k of all queries, in percent of these places"
+            )
+        print("all metrics: --format md or json, and the report")
+
+
+def _short(metric: str) -> str:
+    name, at, k = metric.partition("@")
+    return _SHORT.get(name, name) + at + k
 
 
 _UNDER = {

@@ -6,6 +6,7 @@ _LABELS = {
     "auroc": "AUROC",
     "mrr": "MRR",
     "coverage_paper": "coverage (paper)",
+    "filtering_auprc": "filtering AUPRC",
 }
 
 _MEANINGS = {
@@ -19,6 +20,8 @@ _MEANINGS = {
     "auroc": "probability that a row of the query's class ranks above a row of another class; "
     "50 % is a coin toss.",
     "mrr": "average of one divided by the rank of the first row of the query's class.",
+    "filtering_auprc": "average precision of one ranking of the training rows for each class, by the "
+    "mean score over all queries of the class.",
 }
 
 

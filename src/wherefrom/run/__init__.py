@@ -12,21 +12,26 @@ from wherefrom.run._config import (
 )
 from wherefrom.run._counterfactual import CounterfactualPlan, Findings, counterfactual
 from wherefrom.run._evaluation import (
+    TESTS,
     concentrations,
-    evaluate_file,
     evaluate_run,
+    judge_run,
     truth_of,
 )
 from wherefrom.run._index import index_rows
+from wherefrom.run._judged_files import evaluate_file
 from wherefrom.run._open import open_or_make
 from wherefrom.run._pipeline import Finished, execute
+from wherefrom.run._randomised import randomised_scores
 from wherefrom.run._run import Run
+from wherefrom.run._self_influence import self_influence
 from wherefrom.run._study import StudyPlan, study
 from wherefrom.run._trace import DEFAULT_METHOD
 
 __all__ = [
     "DEFAULT_METHOD",
     "DEFAULT_MODEL",
+    "TESTS",
     "Answer",
     "Card",
     "CounterfactualPlan",
@@ -42,9 +47,12 @@ __all__ = [
     "evaluate_run",
     "execute",
     "index_rows",
+    "judge_run",
     "make_config",
     "open_or_make",
+    "randomised_scores",
     "read_config",
+    "self_influence",
     "study",
     "truth_of",
     "write_config",

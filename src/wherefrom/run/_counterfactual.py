@@ -133,7 +133,7 @@ def counterfactual(run: Run, plan: CounterfactualPlan) -> Findings:
         )
     ranks = Ranks.launched()
     with nullcontext() if ranks.first else _silence():
-        asked, scores = _asked(run, plan, ranks)
+        asked, scores = ask(run, plan, ranks)
         found = Findings(gap=_gap(run, asked), told=ranks.first)
         for part in PARTS:
             if part in plan.parts:
@@ -247,7 +247,23 @@ _DO: dict[str, Callable[[_Job], None]] = {
 }
 
 
-def _asked(run: Run, plan: CounterfactualPlan, ranks: Ranks) -> tuple[Asked, list[Scores]]:
+def ask(
+    run: Run, plan: CounterfactualPlan, ranks: Ranks | None = None
+) -> tuple[Asked, list[Scores]]:
+    """Makes ready to retrain a run: for experiments beyond those of `PARTS`.
+
+    Args:
+        run: whose recipe is trained again; scored where it is not yet.
+        plan: outcome, seeds, queries, cache and methods; the rest plays no part.
+        ranks: the processes that share the work; this one alone when None.
+
+    Returns:
+        What to ask (outcomes of any subset of the rows), and the scores of the plan's methods.
+
+    Raises:
+        SettingError: the run has no queries.
+    """
+    ranks = ranks or Ranks()
     if not run.queries:
         raise SettingError(f"{run.path}: no queries to ask. Make the run with --queries.")
     settings = run.config.finetune
