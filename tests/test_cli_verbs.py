@@ -14,7 +14,10 @@ from tiny import row_dicts, tiny_rows, write_jsonl
 from wherefrom.scores import read_scores
 
 METHODS = "gradient_dot,influence,bm25,repsim"
-VERBS = ("demo", "study", "finetune", "index", "trace", "evaluate", "report", "replay", "list")
+VERBS = (
+    *("demo", "study", "finetune", "index", "trace"),
+    *("counterfactual", "evaluate", "report", "replay", "list"),
+)
 N_TRAIN, N_QUERIES = 18, 4
 HOSTILE = {"\x1b": "terminal escape", "\u202e": "right-to-left override", "\x9b": "C1 escape"}
 

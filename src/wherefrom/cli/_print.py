@@ -134,7 +134,8 @@ def print_findings(found: Findings, form: Format) -> None:
         ]
         named = ["LDS" if name == "value" else name for name in columns]
         print_rows(named, rows, form)
-        print(_UNDER[part])
+        # in Markdown, a line right under a table would become one of its rows
+        print(("" if form is Format.table else "\n") + _UNDER[part])
     if found.ceiling is not None and found.ceiling.ceiling == found.ceiling.ceiling:
         c = found.ceiling
         print(

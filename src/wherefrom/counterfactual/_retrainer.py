@@ -22,7 +22,9 @@ from wherefrom.identity import digest_arrays, digest_value
 from wherefrom.models import FinetuneSettings, LoadedModel, generate, prepare
 
 _TOKENS = 1024
-"""Tokens of a step, over all adapters that are trained together, beyond which more of them do not pay."""
+_LARGE = 1e8
+"""Adapters trained together pay up to `_TOKENS` tokens a step where the base has `_LARGE` parameters or
+more; more of them make up for the overhead of a smaller one (`benchmarks/retraining.py`)."""
 _MOST = 32
 _PROBE = 2.0
 """Seconds after which no further step is timed."""
@@ -222,8 +224,10 @@ class Retrainer:
     def _pays(self) -> int:
         plan = self._plans[self.settings.seed]
         lengths = [len(batch) * max(len(self.rows[i].ids) for i in batch) for batch in plan.batches]
+        parameters = sum(p.numel() for p in self._prepared.model.parameters())
+        tokens = _TOKENS * max(1.0, (_LARGE / parameters) ** 0.5)
         # half of the rows run when half of them are kept
-        return int(np.clip(round(2 * _TOKENS / float(np.mean(lengths))), 1, _MOST))
+        return int(np.clip(round(2 * tokens / float(np.mean(lengths))), 1, _MOST))
 
     def _behaves(self, index: int) -> list[float]:
         assert self.behaviour is not None

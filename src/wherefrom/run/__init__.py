@@ -10,7 +10,7 @@ from wherefrom.run._config import (
     read_config,
     write_config,
 )
-from wherefrom.run._counterfactual import CounterfactualPlan, Findings, counterfactual
+from wherefrom.run._counterfactual import CounterfactualPlan, Findings, ask, counterfactual
 from wherefrom.run._evaluation import (
     TESTS,
     concentrations,
@@ -41,6 +41,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "StudyPlan",
+    "ask",
     "concentrations",
     "counterfactual",
     "evaluate_file",
