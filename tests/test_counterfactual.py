@@ -9,7 +9,7 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from tiny import VOCAB, save_tiny, tiny_model, tiny_rows
-from wherefrom.counterfactual import OutcomeCache, Retrainer, TrainingPlan, Workshop
+from wherefrom.counterfactual import Ending, OutcomeCache, Retrainer, TrainingPlan, Workshop
 from wherefrom.data import Renderer, get_recipe
 from wherefrom.errors import ModelError, StoreError
 from wherefrom.models import (
@@ -19,7 +19,9 @@ from wherefrom.models import (
     load_model,
     pad_rows,
     prepare,
+    put_state,
     step_seed,
+    trained_state,
 )
 
 
@@ -252,3 +254,38 @@ def test_an_adapter_of_another_kind_is_refused():
     dora = LoraConfig(use_dora=True, target_modules=["q_proj"], task_type="CAUSAL_LM")
     with pytest.raises(ModelError, match="plain LoRA"):
         Adapters(get_peft_model(tiny_model("llama", 384), dora))
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "sgd"}, {"mode": "full"}], ids=str)
+def test_a_tail_patch_steps_down_the_mean_loss_of_the_chosen_rows(tmp_path, changes):
+    base = save_tiny(tmp_path / "base")
+    rows, chosen = rows_for(base), settings(**changes)
+    finetune(str(base), rows, chosen, tmp_path)
+    trajectory = tmp_path / "trajectory"
+    ending = Ending.saved(trajectory)
+    assert ending.steps == 9
+    assert ending.rate == pytest.approx(1e-2 * (3 + 2 + 1) / 9 / 3)
+    again = Retrainer(str(base), rows, rows[:3], chosen, trajectory=trajectory)
+    sets = [[1, 4], [0, 2, 5]] if chosen.mode == "lora" else [[1, 4]]
+    weights = np.zeros((len(sets), 7))
+    for line, members in zip(weights, sets, strict=True):
+        line[members] = 1
+    found = again.patched(ending, weights, 1)
+    for index, members in enumerate(sets):
+        loaded = prepare(str(base), chosen)
+        put_state(loaded.model, ending.weights)
+        loaded.model.eval()
+        seen = counted_losses(loaded.model, **pad_rows([rows[i] for i in members], loaded.pad_id))
+        (seen.losses.sum() / seen.counted.sum()).backward()
+        moved = trained_state(loaded.model, gradients=True)
+        for name, gradient in moved.items():
+            scale = 1.0
+            if ending.second:
+                scale = (ending.second[name] / (1 - 0.999**9)).sqrt() + 1e-8
+            moved[name] = ending.weights[name] - ending.rate * gradient / scale
+        assert gap(again.state(index), moved) < 1e-5
+        put_state(loaded.model, moved)
+        with torch.no_grad():
+            after = counted_losses(loaded.model, **pad_rows(rows[:3], loaded.pad_id))
+        expected = (-after.losses.sum(1) / after.counted.sum(1)).numpy()
+        assert found["log_probability"][index] == pytest.approx(expected, abs=1e-3)

@@ -93,23 +93,26 @@ def _print_agreement(lines: pd.DataFrame, keys: Sequence[str], form: Format) -> 
         pairs.setdefault(key, {})[record["metric"]] = record["value"]
     first = metrics[0]
     ranked = sorted(pairs, key=lambda key: -_or_least(pairs[key][first]))
-    shown, head = ranked, "with"
+    shown, head = {key: key for key in ranked}, "with"
     if form is Format.table and len(pairs) > _MOST_PAIRS:
         shown, head = _nearest(ranked), "most like"
-    rows = [[*key, *(_number(pairs[key][name]) for name in metrics)] for key in shown]
+    rows = [
+        [*told, *(_number(pairs[key][name]) for name in metrics)] for told, key in shown.items()
+    ]
     print_rows([*keys, head, *(_column(name) for name in metrics)], rows, form)
-    if shown is ranked:
+    if head == "with":
         return []
     return [f"of {len(ranked)} pairs the nearest of each method; all: --format md or json"]
 
 
-def _nearest(ranked: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Of pairs, nearest first, that of each method, told from its side."""
-    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+def _nearest(ranked: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    """Of pairs, nearest first, that of each method: as told from its side, and the pair."""
+    found: dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[Any, ...]]] = {}
     for key in ranked:
-        found.setdefault(key[:-1], key)
-        found.setdefault((*key[:-2], key[-1]), key)
-    return list(dict.fromkeys(found.values()))
+        *before, one, other = key
+        found.setdefault((*before, one), ((*before, one, other), key))
+        found.setdefault((*before, other), ((*before, other, one), key))
+    return dict(found.values())
 
 
 def _of_all(record: dict[Any, Any]) -> str:

@@ -26,9 +26,10 @@ def tail_patch(
 ) -> dict[str, RemovalDrop]:
     """Trains the final model for a few steps on the k rows that each method ranks first.
 
-    A step goes down the rows' mean loss by the fine-tune's first learning rate, each entry divided by the
-    square root of AdamW's second moment as the fine-tune left it; there is no momentum and no dropout, so
-    what is measured comes from these rows alone. Source: TrackStar, arXiv 2410.17413, section 4.4.
+    A step goes down the rows' mean loss by the mean learning rate of the fine-tune's last epoch, each entry
+    divided by the square root of AdamW's second moment as the fine-tune left it; there is no momentum and
+    no dropout, so what is measured comes from these rows alone. (By its first rate, a step wrecked a model
+    that had settled.) Source: TrackStar, arXiv 2410.17413, section 4.4.
 
     Args:
         asked: what is asked of whom.

@@ -12,11 +12,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from wherefrom.atomic import read_json
 from wherefrom.counterfactual._trainees import Trainees
 from wherefrom.data import TokenRow
 from wherefrom.errors import StoreError
-from wherefrom.models import FinetuneSettings, clean_name, counted_losses, pad_rows, step_seed
+from wherefrom.models import (
+    FinetuneSettings,
+    clean_name,
+    counted_losses,
+    pad_rows,
+    read_checkpoints,
+    step_seed,
+)
 
 _SECOND = ".exp_avg_sq"
 _BETA2, _EPSILON = 0.999, 1e-8
@@ -31,11 +37,13 @@ class Ending:
         weights: trained weights, by the names that checkpoints use.
         second: AdamW's second moment of them; empty after SGD.
         steps: how many steps were taken.
+        rate: mean learning rate of the last epoch.
     """
 
     weights: Mapping[str, torch.Tensor]
     second: Mapping[str, torch.Tensor]
     steps: int
+    rate: float
 
     @classmethod
     def saved(cls, trajectory: Path) -> Ending:
@@ -44,11 +52,12 @@ class Ending:
         Raises:
             StoreError: the trajectory holds no checkpoint.
         """
-        folders = sorted(trajectory.glob("step-*"))
-        if not folders:
+        saved = read_checkpoints(trajectory)
+        if not saved:
             raise StoreError(f"{trajectory}: holds no checkpoint.")
-        weights = load_file(folders[-1] / "weights.safetensors")
-        path = folders[-1] / "optimizer.safetensors"
+        last = saved[-1]
+        weights = load_file(last.folder / "weights.safetensors")
+        path = last.folder / "optimizer.safetensors"
         kept = load_file(path) if path.is_file() else {}
         seconds = {
             clean_name(name.removesuffix(_SECOND)): value
@@ -56,7 +65,7 @@ class Ending:
             if name.endswith(_SECOND)
         }
         second = {name: seconds[clean_name(name)] for name in weights} if seconds else {}
-        return cls(weights, second, int(read_json(folders[-1] / "state.json")["step"]))
+        return cls(weights, second, last.step, last.rate)
 
 
 class Course:
@@ -132,7 +141,7 @@ class Course:
         """Steps down the mean loss of a few rows, without momentum or dropout.
 
         Args:
-            ending: where the trainees stand; its second moment scales the steps.
+            ending: where the trainees stand; its second moment and rate scale the steps.
             weights: trainees × rows, 1 on the rows that each is stepped on.
             steps: how many.
         """
@@ -149,7 +158,7 @@ class Course:
                 for index, parameter in enumerate(self.trainees.parameters()):
                     assert parameter.grad is not None
                     step = parameter.grad if scales is None else parameter.grad / scales[index]
-                    parameter.sub_(self.settings.learning_rate * step)
+                    parameter.sub_(ending.rate * step)
 
     def _gradients(self, rows: Sequence[int], weights: np.ndarray) -> int:
         for parameter in self.trainees.parameters():

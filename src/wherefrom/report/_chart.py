@@ -56,7 +56,7 @@ class Chart:
         metric: what is drawn.
         alt: what is seen, in words.
         ticks: places and names of the vertical lines.
-        chance: place of the line of a random order; None where it is not known.
+        guides: places and names of the dashed lines, what values are to be compared with.
         left_out: how many methods are in the table only.
     """
 
@@ -70,7 +70,7 @@ class Chart:
     recipes: tuple[str, ...]
     lines: tuple[Line, ...]
     ticks: tuple[tuple[float, str], ...]
-    chance: float | None
+    guides: tuple[tuple[float, str], ...]
     left_out: int
 
 
@@ -124,7 +124,7 @@ def chart(data: ReportData, figures: Figures) -> Chart | None:
             (place(tick / 4), f"{25 * tick}")
             for tick in range(math.ceil(start * 4), math.floor(end * 4) + 1)
         ),
-        chance=place(chance) if math.isfinite(chance) else None,
+        guides=((place(chance), "chance"),) if math.isfinite(chance) else (),
         left_out=len(every) - len(methods),
     )
 

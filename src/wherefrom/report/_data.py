@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from wherefrom.data import Example
 from wherefrom.errors import DataError, IdentityError
+from wherefrom.report._retraining import Retraining
 from wherefrom.scores import Scores
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ReportData:
         card: versions, hashes, seeds, hardware and settings; may be nested.
         notes: what went wrong or was cut during the run, counted.
         chance: expected value of each metric when the training rows are in random order.
+        retraining: what became of models trained without some rows; None where none was.
 
     Raises:
         DataError: `evaluation` lacks a column or has two values for one cell.
@@ -60,6 +62,7 @@ class ReportData:
     card: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     chance: dict[str, float] = field(default_factory=dict)
+    retraining: Retraining | None = None
 
     def __post_init__(self) -> None:
         self._check_evaluation()

@@ -6,7 +6,18 @@ from pathlib import Path
 
 from wherefrom.report._data import ReportData
 from wherefrom.report._page import write_report
-from wherefrom.run import Run, concentrations, evaluate_run, truth_of
+from wherefrom.report._retraining import Retraining
+from wherefrom.run import (
+    Run,
+    concentrations,
+    evaluate_run,
+    read_findings,
+    retrainings_of,
+    truth_of,
+)
+
+# In the order of time: the card on disk sorts its keys, and "after" would come first.
+MOMENTS = ("before fine-tuning", "after fine-tuning")
 
 
 def report_run(run: Run, path: Path | None = None) -> Path:
@@ -22,7 +33,7 @@ def report_run(run: Run, path: Path | None = None) -> Path:
     scores = run.score()
     first = concentrations(scores)
     truth = truth_of(run)
-    entries = run.card.entries
+    entries, known = run.card.entries, run.behaviour()
     about = (
         run.task.about
         if run.task is not None
@@ -39,13 +50,28 @@ def report_run(run: Run, path: Path | None = None) -> Path:
         concentration={
             key: (c.distinct, c.of, c.most_frequent, c.share) for key, c in first.items()
         },
-        behaviour=run.behaviour(),
+        behaviour={moment: known[moment] for moment in MOMENTS if moment in known},
         timings=entries.get("timings", {}),
         card={k: v for k, v in entries.items() if k not in ("timings", "notes", "behaviour")}
         | {"config": run.config.model_dump(mode="json")},
         notes=tuple(entries.get("notes", ())),
         chance={} if truth is None else truth.chance(),
+        retraining=_retraining(run),
     )
     target = path or run.path / "report.html"
     write_report(data, target)
     return target
+
+
+def _retraining(run: Run) -> Retraining | None:
+    found = read_findings(run)
+    if found is None:
+        return None
+    return Retraining(
+        recipe=run.config.recipes()[0].name,
+        frames=found.frames,
+        ceiling=found.ceiling,
+        gap=found.gap,
+        settings=run.card.entries.get("counterfactual", {}),
+        retrainings=retrainings_of(run) if "lds" in found.frames else None,
+    )

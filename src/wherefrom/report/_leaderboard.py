@@ -10,31 +10,7 @@ from wherefrom.report._figures import Figures
 from wherefrom.report._metrics import label, meaning
 from wherefrom.report._names import short
 from wherefrom.report._numbers import NOTHING, interval, percent, seconds
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table.
-
-    Attributes:
-        text: the number as shown.
-        detail: what stands beneath it in small print.
-        order: the number that the column is sorted by; empty where there is none.
-        best: whether no other row of the table has a better one.
-    """
-
-    text: str
-    detail: str = ""
-    order: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method of a table."""
-
-    method: str
-    cells: tuple[Cell, ...]
+from wherefrom.report._table import Cell, Row, order
 
 
 @dataclass(frozen=True)
@@ -93,7 +69,7 @@ def _row(key: Key, keys: list[Key], data: ReportData, figures: Figures) -> Row:
         method=short(key[1]),
         cells=(
             *(_cell(key, metric, keys, figures) for metric in figures.metrics),
-            Cell(seconds(taken), order=_order(taken)),
+            Cell(seconds(taken), order=order(taken)),
             _concentration(key, data),
         ),
     )
@@ -107,7 +83,7 @@ def _cell(key: Key, metric: str, keys: list[Key], figures: Figures) -> Cell:
     return Cell(
         text=percent(figure.value),
         detail=interval(figure.low, figure.high),
-        order=_order(figure.value),
+        order=order(figure.value),
         best=all(not other > figure.value for other in others),
     )
 
@@ -119,7 +95,7 @@ def _concentration(key: Key, data: ReportData) -> Cell:
     return Cell(
         text=f"{distinct:,} of {of:,}",
         detail=f"{short(most_frequent, 24)}: {percent(share)} %",
-        order=_order(float(distinct)),
+        order=order(float(distinct)),
     )
 
 
@@ -127,7 +103,3 @@ def _chance(data: ReportData, figures: Figures) -> tuple[str, ...] | None:
     if not any(metric in data.chance for metric in figures.metrics):
         return None
     return tuple(percent(data.chance.get(metric, math.nan)) for metric in figures.metrics)
-
-
-def _order(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else repr(float(value))

@@ -39,6 +39,58 @@ def score(value: float) -> str:
     return _signed(f"{value:+#.3g}".removesuffix(".")) if value else "0"
 
 
+def correlation(value: float) -> str:
+    """A correlation with three decimals; its sign only where it is negative.
+
+    Example:
+        >>> correlation(0.7), correlation(-0.0312), correlation(float("nan"))
+        ('0.700', '−0.031', '–')
+    """
+    return _signed(f"{value:.3f}") if math.isfinite(value) else NOTHING
+
+
+def span(low: str, high: str) -> str:
+    """Both ends of an interval that may be negative; empty where either is unknown.
+
+    Example:
+        >>> span("−0.120", "0.310"), span("–", "0.310")
+        ('−0.120 to 0.310', '')
+    """
+    return "" if NOTHING in (low, high) else f"{low} to {high}"
+
+
+def change(value: float) -> str:
+    """A difference of outcomes, written as a score; a dash where it is unknown.
+
+    Example:
+        >>> change(0.25), change(float("nan"))
+        ('+0.250', '–')
+    """
+    return score(value) if math.isfinite(value) else NOTHING
+
+
+def magnitude(value: float) -> str:
+    """A size of any order of magnitude, with two digits.
+
+    Example:
+        >>> magnitude(0.0), magnitude(3.14e-7)
+        ('0', '3.1e−07')
+    """
+    return _signed(f"{value:.2g}") if math.isfinite(value) else NOTHING
+
+
+def p_value(value: float) -> str:
+    """A p-value with three decimals.
+
+    Example:
+        >>> p_value(1 / 21), p_value(0.0002)
+        ('0.048', '< 0.001')
+    """
+    if not math.isfinite(value):
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def seconds(value: float | None) -> str:
     """Seconds, finer where they are few.
 

@@ -22,6 +22,7 @@ from wherefrom.report._maps import map_groups
 from wherefrom.report._names import short
 from wherefrom.report._numbers import seconds
 from wherefrom.report._png import FULL, legend
+from wherefrom.report._retraining_section import retraining_section
 from wherefrom.report._samples import samples
 from wherefrom.report._summary import facts, findings, no_leaderboard
 from wherefrom.safetext import printable
@@ -69,6 +70,7 @@ def render_report(data: ReportData) -> str:
         columns=columns(figures),
         chart=chart(data, figures),
         no_leaderboard="" if figures.all else no_leaderboard(data),
+        retraining=retraining_section(data, figures),
         frame=frame(classes),
         legend=legend(),
         full=f"{FULL:g}",

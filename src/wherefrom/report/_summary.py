@@ -10,6 +10,7 @@ from wherefrom.report._figures import Figure, Figures
 from wherefrom.report._metrics import label, meaning
 from wherefrom.report._names import method_names, short
 from wherefrom.report._numbers import counted, interval, listed, percent
+from wherefrom.report._retraining_summary import foretold
 
 # A row that comes first for so many queries says more about itself than about them.
 CROWDED = 0.5
@@ -34,6 +35,7 @@ def findings(data: ReportData, figures: Figures) -> tuple[Finding, ...]:
     names = method_names(dict.fromkeys([*figures.standing, *data.scores]))
     told = [
         *(_leader(data, figures, names) if figures.all else [_no_leaderboard(data)]),
+        *_retraining(data, figures),
         *_behaviour(data),
         *_crowding(data, names),
     ]
@@ -137,6 +139,11 @@ def _other_metrics(first: Figure, figures: Figures, names: dict[Key, str]) -> st
     told = [f"{names[first.key]} also leads on {listed(also)}."] if also else []
     told += [f"{names[key]} leads on {listed(metrics)}." for key, metrics in by_leader.items()]
     return " ".join(told)
+
+
+def _retraining(data: ReportData, figures: Figures) -> list[Finding]:
+    text = foretold(data, figures)
+    return [Finding("Retraining", text)] if text else []
 
 
 def _behaviour(data: ReportData) -> list[Finding]:

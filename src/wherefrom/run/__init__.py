@@ -10,12 +10,19 @@ from wherefrom.run._config import (
     read_config,
     write_config,
 )
-from wherefrom.run._counterfactual import CounterfactualPlan, Findings, ask, counterfactual
+from wherefrom.run._counterfactual import (
+    CounterfactualPlan,
+    Findings,
+    ask,
+    counterfactual,
+    read_findings,
+)
 from wherefrom.run._evaluation import (
     TESTS,
     concentrations,
     evaluate_run,
     judge_run,
+    retrainings_of,
     truth_of,
 )
 from wherefrom.run._index import index_rows
@@ -53,6 +60,8 @@ __all__ = [
     "open_or_make",
     "randomised_scores",
     "read_config",
+    "read_findings",
+    "retrainings_of",
     "self_influence",
     "study",
     "truth_of",

@@ -31,11 +31,11 @@ from wherefrom.counterfactual import (
     write_retrainings,
 )
 from wherefrom.data import Example, Renderer
-from wherefrom.errors import SettingError
+from wherefrom.errors import DataError, SettingError
 from wherefrom.methods import Evidence, parse_method, score_all
 from wherefrom.metrics import NoiseCeiling, lds_frame, noise_ceiling, rank_agreement
 from wherefrom.progress import say
-from wherefrom.run._evaluation import write_frame
+from wherefrom.run._evaluation import retrainings_of, write_frame
 from wherefrom.scores import Scores, write_scores
 
 if TYPE_CHECKING:
@@ -147,6 +147,37 @@ def counterfactual(run: Run, plan: CounterfactualPlan) -> Findings:
                 about | {"gap": found.gap, "ceiling": _finite(ceiling)},
             )
     return found
+
+
+def read_findings(run: Run) -> Findings | None:
+    """What retraining said of a run, as `counterfactual` left it; None where it did not.
+
+    Parts may come from several commands. The ceiling is that of the retrainings on disk; `gap` is of the
+    last command.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    import pandas as pd
+
+    frames: dict[str, pd.DataFrame] = {}
+    for part in PARTS:
+        path = run.path / "counterfactual" / f"{part}.parquet"
+        if path.is_file():
+            try:
+                frames[part] = pd.read_parquet(path)
+            except (OSError, ValueError) as error:
+                raise DataError(f"{path}: damaged ({error}).") from None
+    if not frames:
+        return None
+    retrainings = retrainings_of(run) if "lds" in frames else None
+    gap = run.card.entries.get("counterfactual", {}).get("gap")
+    return Findings(
+        frames=frames,
+        # the card has that of the last command, which may have retrained on no subset
+        ceiling=None if retrainings is None else noise_ceiling(retrainings),
+        gap=float("nan") if gap is None else float(gap),
+    )
 
 
 @dataclass(frozen=True)

@@ -116,9 +116,10 @@ def read_matrix(
     else:
         raise SettingError(f"{path}: scores are read from .csv, .parquet or .npy.")
     if values.shape != (len(query_ids), len(train_ids)):
+        turned = " It seems to be transposed." * (values.shape == (len(train_ids), len(query_ids)))
         raise DataError(
             f"{path}: a matrix of shape {values.shape}, but the data has {len(query_ids)} queries and "
-            f"{len(train_ids)} training rows. Rows must be queries and columns training rows."
+            f"{len(train_ids)} training rows. Rows must be queries and columns training rows.{turned}"
         )
     values = values.astype(np.float32)
     return Scores(

@@ -164,6 +164,7 @@ def make_bench(kind: str = "llama", mode: Mode = "lora") -> Bench:
             "learning_rate": 0.02 if mode == "lora" else 0.01,
             "schedule": "constant",
             "precision": "float32",
+            "seed": 1,
         }
     )
     with quiet():

@@ -53,9 +53,10 @@ def _llama(vocabulary: int) -> Any:
 def _gpt2(vocabulary: int) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    return GPT2LMHeadModel(
-        GPT2Config(n_embd=16, n_layer=2, n_head=2, n_positions=_LENGTH, **_shared(vocabulary))
-    )
+    # GPT-2 drops by default, and so small a model would then fit its rows or not by chance
+    dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": _LENGTH}
+    return GPT2LMHeadModel(GPT2Config(**sizes, **dropout, **_shared(vocabulary)))
 
 
 def _neox(vocabulary: int) -> Any:
