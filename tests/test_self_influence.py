@@ -10,7 +10,7 @@ from wherefrom.errors import DataError, NonFiniteError, SettingError
 from wherefrom.methods import parse_method
 from wherefrom.run import Run, self_influence
 from wherefrom.run._self_influence import mislabelled_flags, no_self_score
-from wherefrom.run._self_influence_file import read_self_influence
+from wherefrom.scores import read_self_influence
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,7 @@ from wherefrom.run._judgement import (
 )
 from wherefrom.run._run import Run
 from wherefrom.run._self_influence import mislabelled_flags
-from wherefrom.run._self_influence_file import read_self_influence
-from wherefrom.scores import Scores, read_matrix, read_scores
+from wherefrom.scores import Scores, read_matrix, read_scores, read_self_influence
 
 if TYPE_CHECKING:
     import pandas as pd

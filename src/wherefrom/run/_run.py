@@ -9,13 +9,7 @@ from pathlib import Path
 
 from wherefrom.atomic import file_name, is_ours, mark_ours, read_json
 from wherefrom.curvature import FactorSums
-from wherefrom.data import (
-    Example,
-    Recipe,
-    Renderer,
-    read_snapshot,
-    write_snapshot,
-)
+from wherefrom.data import Example, Recipe, Renderer, read_snapshot, write_snapshot
 from wherefrom.errors import DataError, IdentityError, SettingError, StoreError
 from wherefrom.identity import digest_value, require_same
 from wherefrom.methods import (
@@ -25,12 +19,7 @@ from wherefrom.methods import (
     score_all,
     select_methods,
 )
-from wherefrom.models import (
-    LoadedModel,
-    finetune,
-    load_model,
-    load_tokenizer,
-)
+from wherefrom.models import LoadedModel, finetune, load_model, load_tokenizer
 from wherefrom.progress import say
 from wherefrom.run._answer import Answer
 from wherefrom.run._behaviour import behaviour
@@ -350,7 +339,7 @@ class Run:
         needed = any(m.needs for m in methods)
         states = self.states(recipe) if needed else States()
         model = self.model.model if needed else None
-        found = assemble(methods, states, rows, recipe, lambda one: self.stored(recipe, one), model)
+        found = assemble(methods, states, rows, recipe, lambda p: self.stored(recipe, p), model)
         return replace(found, replays=read_replays(self, wanted(methods)))
 
     def stored(self, recipe: Recipe, one: PlannedPass) -> tuple[Source, FactorSums | None]:

@@ -101,12 +101,7 @@ def read_matrix(
         raise DataError(f"{path}: no such file.")
     ending = path.suffix.lower()
     if ending == ".npy":
-        try:
-            values = np.load(path, allow_pickle=False)
-            if not isinstance(values, np.ndarray):
-                raise ValueError("an archive of several arrays")
-        except (ValueError, OSError, EOFError) as error:
-            raise DataError(f"{path}: not a readable NPY matrix ({error}).") from None
+        values = read_npy(path)
         if values.dtype.kind not in "iuf":
             raise DataError(f"{path}: holds {values.dtype}, not numbers.")
     elif ending == ".csv":
@@ -131,6 +126,21 @@ def read_matrix(
     )
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """One array, never unpickled.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+        if not isinstance(values, np.ndarray):
+            raise ValueError("an archive of several arrays")
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: not a readable NPY array ({error}).") from None
+    return values
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
@@ -138,7 +148,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         # without a header here, so that pandas does not rename a name that stands twice
         first = pd.read_csv(path, header=None, nrows=1, dtype=str)
         names = [str(name) for name in first.iloc[0]]
-        if all(map(_is_number, names)):
+        if all(map(is_number, names)):
             return pd.read_csv(path, header=None)
         twice = [name for index, name in enumerate(names) if name in names[:index]]
         if twice:
@@ -192,7 +202,8 @@ def _aligned(
     return np.asarray(frame.to_numpy(dtype=np.float64))
 
 
-def _is_number(text: object) -> bool:
+def is_number(text: object) -> bool:
+    """Whether a cell of a table reads as a number."""
     try:
         float(str(text))
     except ValueError:

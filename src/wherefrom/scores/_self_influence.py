@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wherefrom.errors import DataError, NonFiniteError, SettingError
+from wherefrom.scores._files import is_number, read_npy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,12 +57,7 @@ def read_self_influence(path: Path, train_ids: tuple[str, ...]) -> np.ndarray:
 def _read_npy(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    try:
-        values = np.load(path, allow_pickle=False)
-        if not isinstance(values, np.ndarray):
-            raise ValueError("an archive of several arrays")
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: not a readable NPY vector ({error}).") from None
+    values = read_npy(path)
     if values.size != max(values.shape, default=1):
         raise DataError(f"{path}: has shape {values.shape}, but must hold one number for each row.")
     return pd.DataFrame(values.reshape(-1, 1))
@@ -75,13 +71,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
         found = pd.read_csv(path, header=None, dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: not a readable CSV vector ({error}).") from None
-    if not all(map(_is_number, found.iloc[0])):
+    if not all(map(is_number, found.iloc[0])):
         found, names = found.iloc[1:], [str(name).strip() for name in found.iloc[0]]
         twice = [name for index, name in enumerate(names) if name in names[:index]]
         if twice:
             raise DataError(f"{path}: the column {twice[0]!r} stands twice.")
         found.columns = pd.Index(names)
-    numbers = [n for n in found.columns if n not in _KEYS and found[n].map(_is_number).all()]
+    numbers = [n for n in found.columns if n not in _KEYS and found[n].map(is_number).all()]
     return found.astype(dict.fromkeys(numbers, float))
 
 
@@ -129,11 +125,3 @@ def _ordered(frame: pd.DataFrame, path: Path, train_ids: tuple[str, ...]) -> np.
             f"{path}: holds {len(column)} numbers, but the data has {len(train_ids)} training rows."
         )
     return column.to_numpy(dtype=np.float64)
-
-
-def _is_number(text: object) -> bool:
-    try:
-        float(str(text))
-    except ValueError:
-        return False
-    return True
