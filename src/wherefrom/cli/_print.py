@@ -80,7 +80,9 @@ def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) ->
         by_method.setdefault(key, {})[line["metric"]] = cell
         if line["metric"] in ("accuracy", "coverage"):
             order[key] = (*order.get(key, ()), -line["value"])
-    lines = sorted(by_method, key=lambda key: (*key[:-1], *order.get(key, ())))
+    # tasks and recipes in the order in which they were asked for
+    place = {prefix: i for i, prefix in enumerate(dict.fromkeys(key[:-1] for key in by_method))}
+    lines = sorted(by_method, key=lambda key: (place[key[:-1]], *order.get(key, ())))
     rows = [[*key, *(by_method[key].get(m, "–") for m in metrics)] for key in lines]
     print_rows([*keys, *(_short(m) for m in metrics)], rows, form)
     if form is Format.table:
