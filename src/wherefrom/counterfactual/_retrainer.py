@@ -67,6 +67,7 @@ class Retrainer:
         self.settings, self.behaviour = settings, behaviour
         self._trust = trust_remote_code
         self._plans: dict[int, TrainingPlan] = {}
+        self._keys: dict[int, dict[str, Any]] = {}
         self._prepared = self._prepare(settings.seed)
         self.base = self._prepared.identity
         if trajectory is not None:
@@ -207,8 +208,10 @@ class Retrainer:
         return min(found)
 
     def _fixed(self, seed: int) -> dict[str, Any]:
+        if seed in self._keys:
+            return self._keys[seed]
         settings = self.settings.model_dump(mode="json", exclude={"seed", "precision"})
-        return {
+        self._keys[seed] = {
             "version": 1,
             "base": {key: str(value) for key, value in self.base.items()},
             "rows": digest_value([row.digest() for row in self.rows]),
@@ -216,6 +219,7 @@ class Retrainer:
             "plan": self.plan(seed).digest(),
             "seed": seed,
         }
+        return self._keys[seed]
 
     def _prepare(self, seed: int) -> LoadedModel:
         settings = self.settings.model_copy(update={"seed": seed})
