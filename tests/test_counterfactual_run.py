@@ -252,3 +252,24 @@ def test_methods_along_the_run_replay_it_once(run, cli):
 def test_methods_along_the_run_are_named_or_not_at_all():
     assert {"unrolled", "in_run_shapley"} <= set(registered())
     assert not any(isinstance(m, ReplayMethod) for m in select_methods(["all"]))
+
+
+def test_anyones_scores_are_held_against_retraining_too(run, tmp_path, cli):
+    truth = Run.open(run).score()["sound-1", "gradient_dot"]
+    frame = truth.to_pandas()
+    # another order of rows, and the sign turned round
+    (-frame[frame.columns[::-1]]).to_csv(tmp_path / "theirs.csv")
+    options = ["--parts", "lds,leave-out", "--subsets", "6", "--draws", "2", "--k", "2"]
+    done = cli(
+        *("counterfactual", run, *options, "--format", "json"),
+        *("--scores", tmp_path / "theirs.csv", "--sign", "negative"),
+    )
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    for part in ("lds", "leave-out"):
+        lines = {line["method"]: line for line in found[part]}
+        ours, theirs = lines["gradient_dot"], lines["theirs"]
+        assert theirs == pytest.approx(ours | {"method": "theirs"})
+    missing = cli("counterfactual", run, "--scores", tmp_path / "nothing.csv")
+    assert missing.code == 2
+    assert "no such file" in missing.err

@@ -31,6 +31,16 @@ def counterfactual(
             show_default=False,
         ),
     ] = None,
+    scores: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Anyone's score matrix, judged too. May be repeated.", show_default=False
+        ),
+    ] = None,
+    sign: Annotated[
+        str,
+        typer.Option(help="Of --scores: negative where the most helpful row has the lowest score."),
+    ] = "positive",
     outcome: Annotated[
         str, typer.Option(help="log_probability, margin, greedy (would it say this?) or behaviour.")
     ] = "log_probability",
@@ -75,11 +85,15 @@ def counterfactual(
     from wherefrom.run import CounterfactualPlan, open_or_make
     from wherefrom.run import counterfactual as hold
 
+    if sign not in ("positive", "negative"):
+        raise typer.BadParameter("must be positive or negative", param_hint="--sign")
     chosen = tuple(split_specs(methods)) if methods else None
     plan = CounterfactualPlan(
         parts=tuple(part.strip() for part in parts.split(",")),
         outcome=outcome,
         methods=chosen,
+        files=tuple(scores or ()),
+        sign="negative" if sign == "negative" else "positive",
         subsets=subsets,
         keep=keep,
         seeds=seeds,

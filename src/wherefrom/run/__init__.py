@@ -1,6 +1,7 @@
 """Runs: where the parts are put together."""
 
 from wherefrom.run._answer import Answer
+from wherefrom.run._ask import CounterfactualPlan, ask
 from wherefrom.run._card import Card
 from wherefrom.run._config import (
     DEFAULT_MODEL,
@@ -10,13 +11,7 @@ from wherefrom.run._config import (
     read_config,
     write_config,
 )
-from wherefrom.run._counterfactual import (
-    CounterfactualPlan,
-    Findings,
-    ask,
-    counterfactual,
-    read_findings,
-)
+from wherefrom.run._counterfactual import Findings, counterfactual, read_findings
 from wherefrom.run._evaluation import (
     TESTS,
     concentrations,

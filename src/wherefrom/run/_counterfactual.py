@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import asdict, dataclass, field
 from os import devnull
@@ -12,14 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wherefrom.counterfactual import (
-    OUTCOMES,
     Asked,
-    Behaviour,
     Ending,
-    OutcomeCache,
     Ranks,
-    Retrainer,
-    Workshop,
     brittleness,
     brittleness_summary,
     leave_one_out,
@@ -30,11 +25,10 @@ from wherefrom.counterfactual import (
     tail_patch,
     write_retrainings,
 )
-from wherefrom.data import Example, Renderer
 from wherefrom.errors import DataError, SettingError
-from wherefrom.methods import Evidence, parse_method, score_all
 from wherefrom.metrics import NoiseCeiling, lds_frame, noise_ceiling, rank_agreement
 from wherefrom.progress import say
+from wherefrom.run._ask import PARTS, CounterfactualPlan, ask, ranked
 from wherefrom.run._evaluation import retrainings_of, write_frame
 from wherefrom.scores import Scores, write_scores
 
@@ -42,59 +36,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from wherefrom.run._run import Run
-
-PARTS = ("lds", "leave-out", "tail-patch", "brittleness", "leave-one-out")
-LEXICAL = "bm25"
-LEADING = ("influence", "ekfac", "gradient_dot", "less", "for_value", "repsim", LEXICAL, "random")
-"""Methods whose top rows are removed where nobody chooses: each costs a retraining a query."""
-
-
-@dataclass(frozen=True)
-class CounterfactualPlan:
-    """What is retrained and asked.
-
-    Attributes:
-        parts: some of `PARTS`.
-        outcome: one of `wherefrom.counterfactual.OUTCOMES`.
-        methods: methods that are judged. All of the run's when None; of removals, which cost a
-            retraining a query, then `LEADING`.
-        subsets: random subsets of the linear datamodeling score (m).
-        keep: share of the rows that each keeps (α).
-        seeds: how many seeds, the run's own first.
-        k: rows removed or stepped on: numbers or percentages.
-        draws: random sets of k rows that a method's top rows are compared with.
-        queries: how many of the run's queries, evenly spread; all when None.
-        most: most rows that brittleness removes; half of them when None.
-        steps: of tail-patch.
-        cache: folder of the outcomes; the run's own when None.
-        together: adapters trained at once; chosen when None.
-    """
-
-    parts: tuple[str, ...] = ("lds", "leave-out", "tail-patch")
-    outcome: str = "log_probability"
-    methods: tuple[str, ...] | None = None
-    subsets: int = 32
-    keep: float = 0.5
-    seeds: int = 1
-    k: tuple[str, ...] = ("5%",)
-    draws: int = 20
-    queries: int | None = 20
-    most: int | None = None
-    steps: int = 1
-    cache: Path | None = None
-    together: int | None = None
-
-    def __post_init__(self) -> None:
-        unknown = [part for part in self.parts if part not in PARTS]
-        if unknown or not self.parts:
-            raise SettingError(f"no part is called {unknown}; there are {', '.join(PARTS)}.")
-        if self.outcome not in OUTCOMES:
-            raise SettingError(
-                f"no outcome is called {self.outcome!r}; there are {', '.join(OUTCOMES)}."
-            )
-        for name in ("subsets", "seeds", "draws", "steps"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}; give at least 1.")
 
 
 @dataclass
@@ -190,12 +131,7 @@ class _Job:
 
     @property
     def ranked(self) -> list[Scores]:
-        """Scores whose top rows are removed: the chosen methods, and always a lexical one."""
-        chosen = self.scores
-        if self.plan.methods is None:
-            chosen = [one for one in chosen if one.method in LEADING]
-        names = [one.method for one in chosen]
-        return chosen if LEXICAL in names else [*chosen, _lexical(self.run)]
+        return ranked(self.run, self.plan, self.scores)
 
     def keep(self, part: str, frame: pd.DataFrame) -> None:
         self.found.frames[part] = frame
@@ -278,75 +214,6 @@ _DO: dict[str, Callable[[_Job], None]] = {
 }
 
 
-def ask(
-    run: Run, plan: CounterfactualPlan, ranks: Ranks | None = None
-) -> tuple[Asked, list[Scores]]:
-    """Makes ready to retrain a run: for experiments beyond those of `PARTS`.
-
-    Args:
-        run: whose recipe is trained again; scored where it is not yet.
-        plan: outcome, seeds, queries, cache and methods; the rest plays no part.
-        ranks: the processes that share the work; this one alone when None.
-
-    Returns:
-        What to ask (outcomes of any subset of the rows), and the scores of the plan's methods.
-
-    Raises:
-        SettingError: the run has no queries.
-    """
-    ranks = ranks or Ranks()
-    if not run.queries:
-        raise SettingError(f"{run.path}: no queries to ask. Make the run with --queries.")
-    settings = run.config.finetune
-    assert settings is not None, "checked before"
-    if not ranks.first:
-        ranks.wait()
-    recipe = run.config.recipes()[0]
-    scores = [found for (name, _), found in run.score().items() if name == recipe.name]
-    if ranks.first:
-        ranks.wait()
-    if plan.methods is not None:
-        wanted = {parse_method(spec).spec for spec in plan.methods}
-        scores = [one for one in scores if one.method in wanted]
-    renderer = Renderer(run.model.tokenizer, recipe)
-    queries = _spread(run.queries, plan.queries)
-    behaviour = _behaviour(run, renderer, queries) if plan.outcome == "behaviour" else None
-    retrainer = Retrainer(
-        run.config.model,
-        renderer.render_all(run.train),
-        renderer.render_all(queries),
-        settings,
-        behaviour=behaviour,
-        trajectory=run.trajectory,
-        trust_remote_code=run.config.trust_remote_code,
-        together=plan.together,
-    )
-    cache = OutcomeCache(plan.cache or run.path / "counterfactual" / "cache")
-    seeds = tuple(settings.seed + i for i in range(plan.seeds))
-    asked = Asked(
-        Workshop(retrainer, cache, ranks),
-        seeds,
-        plan.outcome if behaviour is None else behaviour.name,
-        tuple(query.id for query in queries),
-        tuple(row.id for row in run.train),
-    )
-    return asked, scores
-
-
-def _behaviour(run: Run, renderer: Renderer, queries: Sequence[Example]) -> Behaviour:
-    task = run.task
-    if task is None:
-        raise SettingError(
-            f"{run.path}: only a task knows what behaviour to look for. Use --outcome greedy."
-        )
-
-    def judge(answers: list[str]) -> list[float]:
-        return [float(task.behaves(q, a)) for q, a in zip(queries, answers, strict=True)]
-
-    prompts = [renderer.prompt_ids(query) for query in queries]
-    return Behaviour(f"behaviour of {task.name}", prompts, judge, task.max_new_tokens)
-
-
 def _gap(run: Run, asked: Asked) -> float:
     full = asked.workshop.outcomes(
         np.ones((1, len(asked.train_ids))), asked.seeds[:1], asked.outcome, "the run itself"
@@ -361,17 +228,6 @@ def _gap(run: Run, asked: Asked) -> float:
     return gap
 
 
-def _lexical(run: Run) -> Scores:
-    evidence = Evidence(run.train, run.queries, run.config.recipes()[0])
-    return score_all([parse_method(LEXICAL)], evidence).scores[0]
-
-
-def _spread(queries: Sequence[Example], most: int | None) -> list[Example]:
-    if most is None or most >= len(queries):
-        return list(queries)
-    return [queries[i] for i in np.linspace(0, len(queries) - 1, most).round().astype(int)]
-
-
 @contextmanager
 def _silence() -> Iterator[None]:
     with Path(devnull).open("w") as nowhere, redirect_stderr(nowhere):
@@ -381,7 +237,7 @@ def _silence() -> Iterator[None]:
 def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    return [_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _finite(values: dict[str, float] | None) -> dict[str, float | None] | None:
