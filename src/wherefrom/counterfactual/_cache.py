@@ -52,14 +52,12 @@ class OutcomeCache:
             self._seen.add(path.name)
 
     def get(
-        self, key: Mapping[str, Any], queries: Sequence[str], names: Sequence[str]
-    ) -> list[list[float]] | None:
-        """Outcomes of a model, queries × names; None unless all of them are known."""
+        self, key: Mapping[str, Any], queries: Sequence[str], outcome: str
+    ) -> list[float] | None:
+        """One outcome of a model, a number a query; None unless all of them are known."""
         held = self._held.get(digest_value(key), {})
         lines = [held.get(query, {}) for query in queries]
-        if not all(name in line for line in lines for name in names):
-            return None
-        return [[line[name] for name in names] for line in lines]
+        return [line[outcome] for line in lines] if all(outcome in x for x in lines) else None
 
     def put(
         self, entries: Sequence[tuple[Mapping[str, Any], Known]], about: dict[str, Any]

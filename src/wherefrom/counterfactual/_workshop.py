@@ -52,6 +52,8 @@ class Workshop:
         self.trained = 0
         self._queries = [query.digest() for query in retrainer.queries]
         self._speed: float | None = None
+        # groups are cut from what the cache lacks: all must have read it before anyone adds to it
+        self.ranks.wait()
 
     def outcomes(
         self, weights: np.ndarray, seeds: Sequence[int], outcome: str, label: str
@@ -81,6 +83,7 @@ class Workshop:
         if groups:
             self.ranks.wait()
             self.cache.refresh()
+            self.ranks.wait()
         found = [
             [self._known(line, seed, outcome) for line in np.asarray(weights)] for seed in seeds
         ]
@@ -138,8 +141,7 @@ class Workshop:
         self.trained += len(group.weights)
 
     def _known(self, line: np.ndarray, seed: int, outcome: str) -> list[float] | None:
-        found = self.cache.get(self.retrainer.key(line, seed), self._queries, [outcome])
-        return None if found is None else [values[0] for values in found]
+        return self.cache.get(self.retrainer.key(line, seed), self._queries, outcome)
 
 
 def duration(seconds: float) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from os import devnull
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,9 +77,10 @@ def counterfactual(run: Run, plan: CounterfactualPlan) -> Findings:
     with nullcontext() if ranks.first else _silence():
         asked, scores = ask(run, plan, ranks)
         found = Findings(gap=_gap(run, asked), told=ranks.first)
+        job = _Job(run, plan, asked, scores, found)
         for part in PARTS:
             if part in plan.parts:
-                _DO[part](_Job(run, plan, asked, scores, found))
+                _DO[part](job)
         found.trained = asked.workshop.trained
         if ranks.first:
             about = {key: _plain(value) for key, value in asdict(plan).items()}
@@ -129,7 +131,7 @@ class _Job:
     scores: list[Scores]
     found: Findings
 
-    @property
+    @cached_property
     def ranked(self) -> list[Scores]:
         return ranked(self.run, self.plan, self.scores)
 
@@ -172,12 +174,9 @@ def _tail_patch(job: _Job) -> None:
 
 
 def _brittleness(job: _Job) -> None:
-    outcome = job.asked.outcome
+    asked = job.asked
     if job.plan.outcome not in ("greedy", "behaviour"):
-        outcome = "greedy"
-    asked = Asked(
-        job.asked.workshop, job.asked.seeds, outcome, job.asked.query_ids, job.asked.train_ids
-    )
+        asked = replace(asked, outcome="greedy")
     try:
         frame = brittleness(asked, job.ranked, job.plan.most or len(asked.train_ids) // 2)
     except SettingError as error:
