@@ -1,4 +1,4 @@
-"""A two-layer llama and its tokenizer, made from a few texts in seconds."""
+"""A small llama and its tokenizer, made from a few texts in seconds."""
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -7,8 +7,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from wherefrom.models import IGNORED
 
 
-def make_base(folder, texts, epochs):
-    """A byte-level tokenizer and a two-layer model that has read the texts."""
+def make_base(folder, texts, epochs, width=64, layers=2):
+    """A byte-level tokenizer and a model of that width and depth that has read the texts."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
@@ -26,9 +26,9 @@ def make_base(folder, texts, epochs):
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=512,

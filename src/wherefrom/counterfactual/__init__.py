@@ -16,6 +16,7 @@ from wherefrom.counterfactual._plan import TrainingPlan
 from wherefrom.counterfactual._ranks import Ranks
 from wherefrom.counterfactual._retrainer import Retrainer
 from wherefrom.counterfactual._subsets import random_subsets, sizes
+from wherefrom.counterfactual._support import support_by_retraining
 from wherefrom.counterfactual._tail_patch import tail_patch
 from wherefrom.counterfactual._training import Ending
 from wherefrom.counterfactual._unroll import UnrollCost, Unrolled, unroll, unroll_cost
@@ -45,6 +46,7 @@ __all__ = [
     "removal_frame",
     "retrain_on_subsets",
     "sizes",
+    "support_by_retraining",
     "tail_patch",
     "unroll",
     "unroll_cost",

@@ -22,6 +22,7 @@ from wherefrom.metrics._mislabel import MislabelDetection, mislabel_detection
 from wherefrom.metrics._noise import NoiseCeiling, noise_ceiling
 from wherefrom.metrics._removal import RemovalDrop, removal_drop
 from wherefrom.metrics._retrainings import Retrainings
+from wherefrom.metrics._support import Support, support
 from wherefrom.metrics._truth import Truth
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "NoiseCeiling",
     "RemovalDrop",
     "Retrainings",
+    "Support",
     "Truth",
     "agreement",
     "cardinality",
@@ -54,5 +56,6 @@ __all__ = [
     "rank_biased_overlap",
     "removal_drop",
     "ridge_datamodel",
+    "support",
     "top_overlap",
 ]

@@ -1,0 +1,53 @@
+"""Checks by name: one function each, registered where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from wherefrom.diagnose._finding import GROUPS, Finding, Group, NotMeasured
+from wherefrom.diagnose._subject import Subject
+from wherefrom.registry import Registry
+
+Measure = Callable[[Subject], Finding]
+"""Measures one thing of a subject; raises `NotMeasured` where it cannot."""
+
+_CHECKS: Registry[Measure] = Registry("check", "wherefrom.checks")
+_GROUPS: dict[str, Group] = {}
+
+
+def check(name: str, group: Group) -> Callable[[Measure], Measure]:
+    """Registers a check; packages use the entry point `wherefrom.checks`."""
+
+    def register(measure: Measure) -> Measure:
+        _CHECKS.add(name, measure)
+        _GROUPS[name] = group
+        return measure
+
+    return register
+
+
+def list_checks() -> dict[str, str]:
+    """Names of all checks, each with the first line of its description."""
+    return _CHECKS.about()
+
+
+def run_checks(subject: Subject, names: Sequence[str] | None = None) -> list[Finding]:
+    """Makes every check, those of one group together, integrity first.
+
+    Args:
+        subject: what is checked.
+        names: which checks; all when None.
+
+    Raises:
+        SettingError: no check has one of the names.
+    """
+    chosen = _CHECKS.names() if names is None else list(names)
+    found = [_measured(name, subject) for name in chosen]
+    return sorted(found, key=lambda one: GROUPS.index(one.group))
+
+
+def _measured(name: str, subject: Subject) -> Finding:
+    try:
+        return _CHECKS.get(name)(subject)
+    except NotMeasured as error:
+        return Finding(name, _GROUPS.get(name, "sanity"), "unknown", f"not measured: {error}")
