@@ -16,6 +16,7 @@ def catalogue(kind: str) -> Table:
         "metrics": _metrics,
         "recipes": _recipes,
         "shapes": _shapes,
+        "checks": _checks,
     }
     return tables[kind]()
 
@@ -67,3 +68,9 @@ def _shapes() -> Table:
 
     rows = [[s.name, ", ".join(s.columns), ", ".join(s.optional)] for s in SHAPES.values()]
     return ["name", "columns", "optional columns"], rows
+
+
+def _checks() -> Table:
+    from wherefrom.diagnose import list_checks
+
+    return ["name", "about"], [[name, about] for name, about in list_checks().items()]

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     metrics = "metrics"
     recipes = "recipes"
     shapes = "shapes"
+    checks = "checks"
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +31,7 @@ def list_(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     form: o.Formatted = o.Format.table,
 ) -> None:
-    """What there is: methods, tasks, models, metrics, recipes, row shapes.
+    """What there is: methods, tasks, models, metrics, recipes, row shapes, checks.
 
     Example: wherefrom list methods
     """

@@ -9,6 +9,7 @@ import warnings
 import typer
 
 from wherefrom.cli import (
+    _check,
     _counterfactual,
     _demo,
     _evaluate,
@@ -37,6 +38,7 @@ _VERBS = (
     _finetune,
     _index,
     _trace,
+    _check,
     _counterfactual,
     _evaluate,
     _report,

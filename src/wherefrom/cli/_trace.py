@@ -23,6 +23,13 @@ def trace(
     ] = None,
     methods: o.Methods = "influence",
     top: Annotated[int, typer.Option(min=1, help="How many proponents and opponents.")] = 5,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Step the model on the top rows, random rows and the nearest by words, for the verdict.",
+        ),
+    ] = False,
     form: o.Formatted = o.Format.table,
 ) -> None:
     """The training rows that pushed the model most towards a response, and most against it.
@@ -30,12 +37,13 @@ def trace(
     Example: wherefrom trace runs/demo --prompt "Which rule? …"
     """
     from wherefrom.cli._print import print_ranked, print_rows
+    from wherefrom.cli._print_trust import print_verdict
     from wherefrom.methods import split_specs
     from wherefrom.run import Run
     from wherefrom.safetext import one_line
 
     opened = Run.open(run)
-    answer = opened.trace(prompt, response, split_specs(methods))
+    answer = opened.trace(prompt, response, split_specs(methods), verify=verify)
     if form is o.Format.table:
         said = "the model says" if answer.generated else "response"
         print(f"{said}: {one_line(answer.query.response, 300)}\n")
@@ -45,6 +53,7 @@ def trace(
             print()
             print_ranked(f"opponents, by {unit}", scores.top(top, opponents=True), opened.train)
             print()
+        print_verdict(answer.trust.verdict, answer.trust.spot)
         return
     by_id = {row.id: row for row in opened.train}
     rows = []

@@ -44,31 +44,51 @@ def tail_patch(
         model towards the response) against that by random rows. Named as in `removal_drop`; what is
         called a drop there is a gain here.
     """
-    retrainer = asked.workshop.retrainer
     own = [asked.own(one) for one in scores]
     n, queries = len(asked.train_ids), len(asked.query_ids)
-    lines = ~np.concatenate(
+    sets = ~np.concatenate(
         [without_random(n, k, draws), *(without_top(one, k, asked.train_ids) for one in own)]
     )
-    sets = np.unique(lines, axis=0)
-    tokens = steps * int(sum(sets @ np.array([len(row.ids) for row in retrainer.rows])))
+    gains = patch_gains(asked, ending, sets, steps=steps)
+    # a gain is the drop of what goes down: the outcome with its sign turned
+    full, random = np.zeros((1, queries)), -gains[:draws][:, None]
+    found, each = {}, np.arange(queries)
+    for index, one in enumerate(own):
+        patched = gains[draws + index * queries + each, each]
+        found[one.method] = removal_drop(full, -patched[None], random)
+    return found
+
+
+def patch_gains(
+    asked: Asked, ending: Ending, sets: np.ndarray, *, steps: int = 1, label: str = "tail-patch"
+) -> np.ndarray:
+    """What a few steps on sets of rows do to the queries' outcomes; see `tail_patch`.
+
+    Args:
+        asked: what is asked of whom.
+        ending: where the fine-tune stopped.
+        sets: boolean, sets × rows: the rows of each set, all of them in one step. Sets that are alike are
+            stepped on once.
+        steps: how many steps.
+        label: what this is for, told to the person who waits.
+
+    Returns:
+        After − before, sets × queries, in the unit of the outcome: positive = the rows push the model
+        towards the response.
+    """
+    retrainer = asked.workshop.retrainer
+    distinct = np.unique(sets, axis=0)
+    tokens = steps * int(sum(distinct @ np.array([len(row.ids) for row in retrainer.rows])))
     say(
-        f"tail-patch: {len(sets)} sets of {k} rows, {steps} step(s) each, about "
+        f"{label}: {len(distinct)} sets of {int(sets.sum(1).max())} rows, {steps} step(s) each, about "
         f"{duration(asked.workshop.seconds(tokens))} and the queries"
     )
-    before = retrainer.patched(ending, np.zeros((1, n)), 0)[asked.outcome][0]
+    before = retrainer.patched(ending, np.zeros((1, sets.shape[1])), 0)[asked.outcome][0]
     after: dict[bytes, np.ndarray] = {}
-    with track("tail-patch", len(sets)) as advance:
-        for start in range(0, len(sets), retrainer.together):
-            group = sets[start : start + retrainer.together]
+    with track(label, len(distinct)) as advance:
+        for start in range(0, len(distinct), retrainer.together):
+            group = distinct[start : start + retrainer.together]
             found = retrainer.patched(ending, group.astype(np.float64), steps)[asked.outcome]
             after |= {line.tobytes(): values for line, values in zip(group, found, strict=True)}
             advance(len(group))
-    outcomes = np.stack([after[line.tobytes()] for line in lines])
-    # a gain is the drop of what goes down: the outcome with its sign turned
-    full, random = -before[None], -outcomes[:draws][:, None]
-    found_drops, each = {}, np.arange(queries)
-    for index, one in enumerate(own):
-        patched = outcomes[draws + index * queries + each, each]
-        found_drops[one.method] = removal_drop(full, -patched[None], random)
-    return found_drops
+    return np.asarray(np.stack([after[line.tobytes()] for line in sets]) - before)

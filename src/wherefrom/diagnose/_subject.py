@@ -10,6 +10,7 @@ import numpy as np
 
 from wherefrom.data import Example, Recipe, TokenRow
 from wherefrom.diagnose._finding import NotMeasured
+from wherefrom.errors import SettingError
 from wherefrom.methods import Evidence, Point, parse_method, score_all
 from wherefrom.scores import Scores
 
@@ -83,6 +84,7 @@ class Subject:
         randomised: scores of the model with permuted weights, by method; empty where not asked.
         seeds: scores of fine-tunes under other seeds, by method; empty where there are none.
         pad_id: id of the pad token.
+        known: scores at the final model that are known already, by method.
     """
 
     train: Sequence[Example]
@@ -98,7 +100,8 @@ class Subject:
     randomised: Mapping[str, Scores] = field(default_factory=dict)
     seeds: Mapping[str, Sequence[Scores]] = field(default_factory=dict)
     pad_id: int = 0
-    _scores: dict[tuple[str, str], Scores] = field(default_factory=dict, repr=False)
+    known: Mapping[str, Scores] = field(default_factory=dict)
+    _scores: dict[tuple[str, str], Scores] = field(default_factory=dict, init=False, repr=False)
 
     def stage(self, name: str) -> Stage:
         """The stage of that name.
@@ -138,9 +141,14 @@ class Subject:
             NotMeasured: there is no such stage, or no pass was made there.
         """
         key = (parse_method(spec).spec, stage)
+        if stage == FINAL and key[0] in self.known:
+            return self.known[key[0]]
         if key not in self._scores:
             method = parse_method(spec)
             if method.needs and not self.stage(stage).point.sources:
                 raise NotMeasured(f"no pass was made at {stage}")
-            self._scores[key] = score_all([method], self.evidence(stage)).scores[0]
+            try:
+                self._scores[key] = score_all([method], self.evidence(stage)).scores[0]
+            except SettingError as error:
+                raise NotMeasured(f"{key[0]} cannot be scored at {stage}: {error}") from None
         return self._scores[key]

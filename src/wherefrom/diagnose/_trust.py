@@ -111,11 +111,7 @@ class Trust:
                 one["method"],
                 tuple(one["rows"]),
                 _verdict(one["verdict"]),
-                None
-                if one["spot"] is None
-                else SpotCheck(
-                    **{k: tuple(v) if isinstance(v, list) else v for k, v in one["spot"].items()}
-                ),
+                None if one["spot"] is None else _spot(one["spot"]),
             )
             for one in held["traces"]
         ]
@@ -127,6 +123,10 @@ class Trust:
 
 def _verdict(held: Mapping[str, Any]) -> Verdict:
     return Verdict(**{**held, "reasons": tuple(held["reasons"])})
+
+
+def _spot(held: Mapping[str, Any]) -> SpotCheck:
+    return SpotCheck(held["gain"], tuple(held["random"]), tuple(held["lexical"]), held["p_value"])
 
 
 def _plain(value: Any) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wherefrom.data import Example
+from wherefrom.diagnose import Trust
 from wherefrom.errors import DataError, IdentityError
 from wherefrom.report._retraining import Retraining
 from wherefrom.scores import Scores
@@ -43,10 +44,12 @@ class ReportData:
         notes: what went wrong or was cut during the run, counted.
         chance: expected value of each metric when the training rows are in random order.
         retraining: what became of models trained without some rows; None where none was.
+        trust: whether the answers can be trusted; None where that was not checked.
 
     Raises:
         DataError: `evaluation` lacks a column or has two values for one cell.
-        IdentityError: ids of a method's scores are not those of `queries` and `train`.
+        IdentityError: ids of a method's scores are not those of `queries` and `train`, or an answer that
+            was checked is of another run's rows.
     """
 
     title: str
@@ -63,6 +66,7 @@ class ReportData:
     notes: tuple[str, ...] = ()
     chance: dict[str, float] = field(default_factory=dict)
     retraining: Retraining | None = None
+    trust: Trust | None = None
 
     def __post_init__(self) -> None:
         self._check_evaluation()
@@ -71,6 +75,8 @@ class ReportData:
         for (recipe, method), scores in self.scores.items():
             _same(f"{method} ({recipe})", "queries", scores.query_ids, query_ids)
             _same(f"{method} ({recipe})", "training rows", scores.train_ids, train_ids)
+        if self.trust is not None:
+            _cited(self.trust, set(train_ids))
 
     def _check_evaluation(self) -> None:
         if self.evaluation.empty:
@@ -89,6 +95,16 @@ class ReportData:
             raise DataError(
                 f"the evaluation has two values of {metric} for {method} ({recipe}). Keep one."
             )
+
+
+def _cited(trust: Trust, known: set[str]) -> None:
+    for trace in trust.traces:
+        for row in trace.rows:
+            if row not in known:
+                raise IdentityError(
+                    f"the check's answer to {trace.query!r} is the training row {row!r}, which the report "
+                    "does not have: it is of other rows. Check this run anew with `wherefrom check`."
+                )
 
 
 def _same(name: str, what: str, scored: tuple[str, ...], known: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from wherefrom.diagnose import read_trust
 from wherefrom.report._data import ReportData
 from wherefrom.report._page import write_report
 from wherefrom.report._retraining import Retraining
@@ -29,6 +30,9 @@ def report_run(run: Run, path: Path | None = None) -> Path:
 
     Returns:
         Where the report is.
+
+    Raises:
+        DataError, IdentityError: the run's `check.json` is damaged, or of other rows.
     """
     scores = run.score()
     first = concentrations(scores)
@@ -57,6 +61,7 @@ def report_run(run: Run, path: Path | None = None) -> Path:
         notes=tuple(entries.get("notes", ())),
         chance={} if truth is None else truth.chance(),
         retraining=_retraining(run),
+        trust=read_trust(run.path / "check.json"),
     )
     target = path or run.path / "report.html"
     write_report(data, target)

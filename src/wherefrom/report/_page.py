@@ -25,6 +25,7 @@ from wherefrom.report._png import FULL, legend
 from wherefrom.report._retraining_section import retraining_section
 from wherefrom.report._samples import samples
 from wherefrom.report._summary import facts, findings, no_leaderboard
+from wherefrom.report._trust_section import trust_section
 from wherefrom.safetext import printable
 from wherefrom.scores import SIGN
 
@@ -66,6 +67,7 @@ def render_report(data: ReportData) -> str:
         policy=_policy(style, script),
         facts=facts(data, figures, classes.labelled),
         findings=findings(data, figures),
+        trust=trust_section(data.trust, data.queries),
         boards=leaderboards(data, figures),
         columns=columns(figures),
         chart=chart(data, figures),

@@ -11,6 +11,7 @@ from wherefrom.report._metrics import label, meaning
 from wherefrom.report._names import method_names, short
 from wherefrom.report._numbers import counted, interval, listed, percent
 from wherefrom.report._retraining_summary import foretold
+from wherefrom.report._trust_summary import checked
 
 # A row that comes first for so many queries says more about itself than about them.
 CROWDED = 0.5
@@ -34,6 +35,7 @@ def findings(data: ReportData, figures: Figures) -> tuple[Finding, ...]:
     """What is to be known about a run, most important first."""
     names = method_names(dict.fromkeys([*figures.standing, *data.scores]))
     told = [
+        *([Finding("Checked", checked(data.trust))] if data.trust else []),
         *(_leader(data, figures, names) if figures.all else [_no_leaderboard(data)]),
         *_retraining(data, figures),
         *_behaviour(data),

@@ -3,6 +3,7 @@
 from wherefrom.run._answer import Answer
 from wherefrom.run._ask import CounterfactualPlan, ask
 from wherefrom.run._card import Card
+from wherefrom.run._check import CheckPlan, check
 from wherefrom.run._config import (
     DEFAULT_MODEL,
     IndexSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "TESTS",
     "Answer",
     "Card",
+    "CheckPlan",
     "CounterfactualPlan",
     "Findings",
     "Finished",
@@ -44,6 +46,7 @@ __all__ = [
     "RunConfig",
     "StudyPlan",
     "ask",
+    "check",
     "concentrations",
     "counterfactual",
     "evaluate_file",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wherefrom.data import Example
+from wherefrom.diagnose import TraceCheck
 from wherefrom.scores import Scores, TopK
 
 
@@ -17,6 +18,7 @@ class Answer:
         generated: whether the model gave the response itself.
         scores: one query × training rows, for each method asked for, the leading one first.
         train: the training rows.
+        trust: the verdict on what the leading method found.
         seconds: how long the trace took, loading the model included where it was not loaded.
     """
 
@@ -24,6 +26,7 @@ class Answer:
     generated: bool
     scores: tuple[Scores, ...]
     train: tuple[Example, ...]
+    trust: TraceCheck
     seconds: float
 
     def top(self, k: int = 10) -> TopK:

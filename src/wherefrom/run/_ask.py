@@ -122,8 +122,48 @@ def ask(
     ids = tuple(query.id for query in run.queries), tuple(row.id for row in run.train)
     scores += [read_matrix(path, *ids, plan.sign) for path in plan.files]
     renderer = Renderer(run.model.tokenizer, recipe)
-    queries = _spread(run.queries, plan.queries)
+    queries = spread(run.queries, plan.queries)
     behaviour = _behaviour(run, renderer, queries) if plan.outcome == "behaviour" else None
+    seeds = tuple(settings.seed + i for i in range(plan.seeds))
+    asked = ask_queries(
+        run,
+        queries,
+        plan.outcome,
+        seeds,
+        behaviour=behaviour,
+        cache=plan.cache,
+        together=plan.together,
+        ranks=ranks,
+    )
+    return asked, scores
+
+
+def ask_queries(
+    run: Run,
+    queries: Sequence[Example],
+    outcome: str,
+    seeds: Sequence[int],
+    *,
+    behaviour: Behaviour | None = None,
+    cache: Path | None = None,
+    together: int | None = None,
+    ranks: Ranks | None = None,
+) -> Asked:
+    """Makes ready to train a run again, whole or for a few steps, and ask it queries.
+
+    Args:
+        run: fine-tuned by wherefrom.
+        queries: any, those of the run or others.
+        outcome: one of `wherefrom.counterfactual.OUTCOMES`.
+        seeds: of the retrained runs.
+        behaviour: how to tell whether a model behaves; its name then is the outcome.
+        cache: folder of the outcomes; the run's own when None.
+        together: adapters trained at once; chosen when None.
+        ranks: the processes that share the work; this one alone when None.
+    """
+    settings = run.config.finetune
+    assert settings is not None, "checked before"
+    renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
     retrainer = Retrainer(
         run.config.model,
         renderer.render_all(run.train),
@@ -132,18 +172,16 @@ def ask(
         behaviour=behaviour,
         trajectory=run.trajectory,
         trust_remote_code=run.config.trust_remote_code,
-        together=plan.together,
+        together=together,
     )
-    cache = OutcomeCache(plan.cache or run.path / "counterfactual" / "cache")
-    seeds = tuple(settings.seed + i for i in range(plan.seeds))
-    asked = Asked(
-        Workshop(retrainer, cache, ranks),
+    kept = OutcomeCache(cache or run.path / "counterfactual" / "cache")
+    return Asked(
+        Workshop(retrainer, kept, ranks or Ranks()),
         seeds,
-        plan.outcome if behaviour is None else behaviour.name,
+        outcome if behaviour is None else behaviour.name,
         tuple(query.id for query in queries),
-        ids[1],
+        tuple(row.id for row in run.train),
     )
-    return asked, scores
 
 
 def _behaviour(run: Run, renderer: Renderer, queries: Sequence[Example]) -> Behaviour:
@@ -174,7 +212,8 @@ def _lexical(run: Run) -> Scores:
     return score_all([parse_method(LEXICAL)], evidence).scores[0]
 
 
-def _spread(queries: Sequence[Example], most: int | None) -> list[Example]:
+def spread(queries: Sequence[Example], most: int | None) -> list[Example]:
+    """At most that many of them, evenly spread; all when None."""
     if most is None or most >= len(queries):
         return list(queries)
     return [queries[i] for i in np.linspace(0, len(queries) - 1, most).round().astype(int)]

@@ -10,6 +10,9 @@ from wherefrom.run._references import base_model
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
+    from wherefrom.tasks import Task
+
+BEFORE, AFTER = "before fine-tuning", "after fine-tuning"
 
 
 def behaviour(run: Run) -> dict[str, float]:
@@ -17,18 +20,25 @@ def behaviour(run: Run) -> dict[str, float]:
     known: dict[str, float] = run.card.entries.get("behaviour", {})
     if known or run.task is None or not run.queries:
         return known
-    task = run.task
-    renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
-    prompts = [renderer.prompt_ids(query) for query in task.queries]
-
-    def share(loaded: LoadedModel, label: str) -> float:
-        answers = generate(loaded, prompts, task.max_new_tokens, label=label)
-        hits = [task.behaves(q, a) for q, a in zip(task.queries, answers, strict=True)]
-        return sum(hits) / len(hits)
-
     with run.card.timed("behaviour check"):
         with base_model(run) as base:
-            before = share(base, "behaviour before")
-        after = share(run.model, "behaviour after")
-    run.card.set("behaviour", {"before fine-tuning": before, "after fine-tuning": after})
+            before = behaving_share(run, run.task, base, "behaviour before")
+        after = behaving_share(run, run.task, run.model, "behaviour after")
+    run.card.set("behaviour", {BEFORE: before, AFTER: after})
     return dict(run.card.entries["behaviour"])
+
+
+def behaving_share(run: Run, task: Task, loaded: LoadedModel, label: str) -> float:
+    """Share of a task's queries whose greedy answer shows the taught behaviour.
+
+    Args:
+        run: whose recipe renders the prompts.
+        task: with at least one query.
+        loaded: the model in the state that is asked.
+        label: for the progress bar.
+    """
+    renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
+    prompts = [renderer.prompt_ids(query) for query in task.queries]
+    answers = generate(loaded, prompts, task.max_new_tokens, label=label)
+    hits = [task.behaves(q, a) for q, a in zip(task.queries, answers, strict=True)]
+    return sum(hits) / len(hits)

@@ -13,7 +13,7 @@ from wherefrom.models import draw_weights
 from wherefrom.progress import say, track
 from wherefrom.run._gather import in_state
 from wherefrom.run._index import bytes_per_row, index_rows
-from wherefrom.run._planner import Costs, make_plan, parse_duration
+from wherefrom.run._planner import Costs, Plan, make_plan, parse_duration
 from wherefrom.run._replays import can_replay, make_replays, wanted
 from wherefrom.run._states import PlannedPass
 from wherefrom.signals import Side
@@ -77,6 +77,28 @@ def index_recipe(run: Run, recipe: Recipe, chosen: Sequence[Method], restart: bo
             for one in draws:
                 _pass_over(run, one, place)
                 advance(1)
+
+
+def make_passes(run: Run, recipe: Recipe, passes: Sequence[PlannedPass], what: str) -> None:
+    """Makes passes that no method asked for, after saying what they cost; what is there is not made again.
+
+    Args:
+        run: whose.
+        recipe: of the pass.
+        passes: over training rows and queries.
+        what: what they are for.
+    """
+    todo = [one for one in passes if not run.is_stored(recipe, one)]
+    if not todo:
+        return
+    renderer = Renderer(run.model.tokenizer, recipe)
+    for line in Plan((), {}, tuple(passes)).describe(_costs(run, renderer), todo, what):
+        say(line)
+    rows: dict[Side, Sequence[Example]] = {Side.TRAIN: run.train, Side.QUERY: run.queries}
+    place = _Place(recipe, renderer, rows, restart=False)
+    for one in todo:
+        with run.card.timed(f"index {one.side.value} at {one.state.name} ({recipe.name})"):
+            _pass_over(run, one, place)
 
 
 def _pass_over(run: Run, one: PlannedPass, place: _Place) -> None:

@@ -64,14 +64,22 @@ class Plan:
     left_out: dict[str, str]
     passes: tuple[PlannedPass, ...]
 
-    def describe(self, costs: Costs | None, todo: Sequence[PlannedPass]) -> list[str]:
-        """Lines for people: the passes still to be made, their time, disk and memory, what is left out."""
+    def describe(
+        self, costs: Costs | None, todo: Sequence[PlannedPass], what: str | None = None
+    ) -> list[str]:
+        """Lines for people: the passes still to be made, their time, disk and memory, what is left out.
+
+        Args:
+            costs: what passes cost; None says nothing of them.
+            todo: the passes still to be made.
+            what: what they are for; the methods when None.
+        """
         lines = []
         if todo and costs is not None:
             minutes = costs.seconds(todo) / 60
             duration = f"{minutes:.0f} min" if minutes >= 2 else f"{60 * minutes:.0f} s"
             lines.append(
-                f"plan: {len(self.methods)} methods, {len(todo)} passes, about {duration}, "
+                f"plan: {what or f'{len(self.methods)} methods'}, {len(todo)} passes, about {duration}, "
                 f"{costs.disk(todo) / 1e9:.1f} GB on disk, {costs.memory / 1e9:.1f} GB of memory"
             )
             lines += [f"  {one}" for one in _shortened(todo)]

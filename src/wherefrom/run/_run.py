@@ -314,6 +314,8 @@ class Run:
         response: str | None = None,
         methods: Sequence[str] = (DEFAULT_METHOD,),
         max_new_tokens: int = 64,
+        *,
+        verify: bool = False,
     ) -> Answer:
         """Which training rows pushed the model towards this response.
 
@@ -322,12 +324,14 @@ class Run:
             response: what it said; it is asked (greedily) when None.
             methods: methods to score by, the first leading; `all` stands for those of the run.
             max_new_tokens: longest answer the model is let give.
+            verify: make the causal spot check for the verdict too: a few training steps on the top rows,
+                on random rows and on the nearest by words.
 
         Raises:
             SettingError: prompt or response is empty, or the run was not indexed for these methods.
             IdentityError: the index is of another model, adapter or template.
         """
-        return trace(self, prompt, response, methods, max_new_tokens)
+        return trace(self, prompt, response, methods, max_new_tokens, verify)
 
     def evidence(self, recipe: Recipe, methods: Sequence[Method]) -> Evidence:
         """The stored signals that methods need.

@@ -12,6 +12,7 @@ from wherefrom.errors import SettingError
 from wherefrom.methods import Resource, score_all, select_methods
 from wherefrom.models import generate
 from wherefrom.run._answer import Answer
+from wherefrom.run._answer_check import check_answer
 from wherefrom.run._gather import assemble, in_memory
 from wherefrom.run._index import absent
 from wherefrom.run._planner import make_plan
@@ -26,7 +27,12 @@ DEFAULT_METHOD = "influence"
 
 
 def trace(
-    run: Run, prompt: str, response: str | None, methods: Sequence[str], max_new_tokens: int
+    run: Run,
+    prompt: str,
+    response: str | None,
+    methods: Sequence[str],
+    max_new_tokens: int,
+    verify: bool = False,
 ) -> Answer:
     """Scores one query; see `Run.trace`."""
     begun = time.perf_counter()
@@ -77,10 +83,12 @@ def trace(
     model = run.model.model if needs else None
     evidence = assemble(chosen, states, rows, recipe, signals, model)
     scored = score_all(chosen, evidence)
+    trust = check_answer(run, query, scored.scores[0], verify=verify)
     return Answer(
         query=query,
         generated=generated,
         scores=tuple(scored.scores),
         train=tuple(run.train),
+        trust=trust,
         seconds=time.perf_counter() - begun,
     )

@@ -1,0 +1,253 @@
+"""Features: what a verdict on an answer is told from, one number each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from wherefrom.counterfactual import without_random, without_top
+from wherefrom.diagnose._finding import NotMeasured
+from wherefrom.diagnose._subject import BASE, FINAL, Subject
+from wherefrom.diagnose._trust import SpotCheck
+from wherefrom.signals import LOSS, TOKENS, Side
+
+LEXICAL = ("bm25", "tfidf")
+"""Methods that see nothing but words."""
+LEADING = "influence"
+_OTHERS = ("gradient_cosine", "for_value")
+_DRAWS = 200
+_SAME = 3.0
+
+Column = Callable[["Answers"], np.ndarray]
+FEATURES: dict[str, tuple[Column, str]] = {}
+"""By name: how it is computed, (queries,), and what it is, in a few words."""
+
+
+def feature(about: str) -> Callable[[Column], Column]:
+    """Registers a feature under its function's name.
+
+    Args:
+        about: what it is, in a few words.
+    """
+
+    def register(column: Column) -> Column:
+        FEATURES[column.__name__] = column, about
+        return column
+
+    return register
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The answers of a subject's method to its queries.
+
+    Attributes:
+        subject: whose.
+        spots: the spot check of queries, by id; of others none was made.
+    """
+
+    subject: Subject
+    spots: Mapping[str, SpotCheck] = field(default_factory=dict)
+
+    @cached_property
+    def tops(self) -> np.ndarray:
+        """The top rows of each query: boolean, queries × training rows."""
+        return self.top(self.subject.method)
+
+    def top(self, spec: str, stage: str = FINAL) -> np.ndarray:
+        """The top rows of each query by a method at a stage: boolean, queries × training rows."""
+        scores = self.subject.scores(spec, stage)
+        return ~without_top(scores, self.subject.k, self._ids)
+
+    @cached_property
+    def lexical(self) -> list[np.ndarray]:
+        """The rows nearest by words: boolean, queries × training rows, for each measure."""
+        return [self.top(spec) for spec in LEXICAL]
+
+    @cached_property
+    def random(self) -> np.ndarray:
+        """Random sets of as many rows: boolean, draws × rows."""
+        return ~without_random(len(self._ids), self.subject.k, _DRAWS)
+
+    @cached_property
+    def stages(self) -> list[str]:
+        """Names of the stages at which influence is known, in the order of training."""
+        return [one.name for one in self.subject.stages if one.point.sources]
+
+    @cached_property
+    def gains(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gains of the spot check: top rows (queries,), random (draws × queries), lexical (sets × queries).
+
+        Raises:
+            NotMeasured: no spot check was made.
+        """
+        if not self.spots:
+            raise NotMeasured("no spot check was made")
+        some = next(iter(self.spots.values()))
+        nothing = SpotCheck(
+            np.nan, (np.nan,) * len(some.random), (np.nan,) * len(some.lexical), np.nan
+        )
+        made = [self.spots.get(query.id, nothing) for query in self.subject.queries]
+        return (
+            np.array([spot.gain for spot in made]),
+            np.array([spot.random for spot in made]).T,
+            np.array([spot.lexical for spot in made]).T,
+        )
+
+    def log_probability(self, stage: str) -> np.ndarray:
+        """Of the queries' responses at a stage, (queries,), in nats a token."""
+        point = self.subject.stage(stage).point
+        if Side.QUERY not in point.sources:
+            raise NotMeasured(f"no pass was made at {stage}")
+        source = point.source(Side.QUERY)
+        found = -source.read(LOSS).astype(np.float64) / np.maximum(1, source.read(TOKENS))
+        return np.asarray(found)
+
+    @property
+    def _ids(self) -> tuple[str, ...]:
+        return tuple(row.id for row in self.subject.train)
+
+
+def features(answers: Answers) -> list[dict[str, float | None]]:
+    """Every feature of every query's answer; None where it is not known."""
+    columns = {name: _column(column, answers) for name, (column, _) in FEATURES.items()}
+    return [
+        {name: None if column is None else _finite(column[q]) for name, column in columns.items()}
+        for q in range(len(answers.subject.queries))
+    ]
+
+
+def _column(column: Column, answers: Answers) -> np.ndarray | None:
+    try:
+        return column(answers)
+    except NotMeasured:
+        return None
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+@feature("spot check: gain beyond those of random rows and of the rows nearest by words")
+def spot(answers: Answers) -> np.ndarray:
+    return _margin(answers, *answers.gains)
+
+
+@feature("predicted drop before fine-tuning, beyond random rows and rows nearest by words")
+def predicted_before(answers: Answers) -> np.ndarray:
+    if BASE not in answers.stages:
+        raise NotMeasured("the model before fine-tuning was not passed over")
+    return _predicted(answers, LEADING, BASE)
+
+
+@feature(
+    "predicted drop from the first checkpoint on, beyond random rows and rows nearest by words"
+)
+def predicted_along(answers: Answers) -> np.ndarray:
+    # leaving rows out acts along the whole run, so every state has a say
+    found = [_predicted(answers, LEADING, name) for name in answers.stages if name != BASE]
+    if not found:
+        raise NotMeasured("no pass was made")
+    return np.asarray(np.mean(found, axis=0))
+
+
+@feature("effect by methods of other families, beyond random rows and rows nearest by words")
+def predicted_by_others(answers: Answers) -> np.ndarray:
+    return np.asarray(np.mean([_predicted(answers, spec, FINAL) for spec in _OTHERS], axis=0))
+
+
+@feature("correlation of influence at the end of fine-tuning with influence earlier on")
+def steady(answers: Answers) -> np.ndarray:
+    final = answers.subject.scores(LEADING).values
+    found = [
+        np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(final, earlier, strict=True)])
+        for name in answers.stages
+        if name != FINAL
+        for earlier in [answers.subject.scores(LEADING, name).values]
+    ]
+    if not found:
+        raise NotMeasured("nothing is known of earlier stages")
+    # a property of the run, which more queries show better
+    return np.full(final.shape[0], np.nanmean(found))
+
+
+@feature("how much more likely fine-tuning made the response, in nats a token")
+def learnt(answers: Answers) -> np.ndarray:
+    return np.asarray(answers.log_probability(FINAL) - answers.log_probability(BASE))
+
+
+@feature("share of the top rows that the base model's scores have on top as well")
+def same_at_base(answers: Answers) -> np.ndarray:
+    return _overlap(answers.tops, answers.top(answers.subject.method, BASE))
+
+
+@feature("share of the top rows that are on top at earlier checkpoints as well")
+def stable(answers: Answers) -> np.ndarray:
+    earlier = [
+        one.name
+        for one in answers.subject.stages
+        if one.name not in (BASE, FINAL) and one.point.sources
+    ]
+    if not earlier:
+        raise NotMeasured("no checkpoints are known")
+    method = answers.subject.method
+    found = [_overlap(answers.tops, answers.top(method, name)) for name in earlier]
+    return np.asarray(np.mean(found, axis=0))
+
+
+@feature("share of the top rows that are among the nearest by words")
+def lexical_overlap(answers: Answers) -> np.ndarray:
+    return np.asarray(np.max([_overlap(answers.tops, sets) for sets in answers.lexical], axis=0))
+
+
+@feature("share of the positive score that the top rows hold")
+def concentrated(answers: Answers) -> np.ndarray:
+    scores = np.maximum(answers.subject.scores(answers.subject.method).values, 0)
+    return np.asarray((scores * answers.tops).sum(1) / np.maximum(scores.sum(1), 1e-300))
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.asarray((one & other).sum(1) / np.maximum(1, one.sum(1)))
+
+
+def _predicted(answers: Answers, spec: str, stage: str) -> np.ndarray:
+    scores = answers.subject.scores(spec, stage).values
+    words = np.array([(scores * sets).sum(1) for sets in answers.lexical])
+    return _margin(answers, (scores * answers.tops).sum(1), answers.random @ scores.T, words)
+
+
+def _margin(
+    answers: Answers, own: np.ndarray, random: np.ndarray, lexical: np.ndarray
+) -> np.ndarray:
+    """How far the top rows' effect lies beyond what the label asks for, (queries,).
+
+    The smaller of two distances: to the 95th percentile of random sets in their standard deviations, and
+    to the nearest lexical set in standard deviations of as many rows as the two do not share. Squashed,
+    since a hundred standard deviations say no more than ten do.
+
+    Args:
+        answers: whose top rows.
+        own: effect of the top rows, (queries,).
+        random: of random sets, draws × queries.
+        lexical: of the rows nearest by words, sets × queries.
+    """
+    spread = np.maximum(random.std(0), 1e-12)
+    found = (own - np.quantile(random, 0.95, axis=0)) / spread
+    for values, sets in zip(lexical, answers.lexical, strict=True):
+        apart = 1 - _overlap(answers.tops, sets)
+        distance = (own - values) / (spread * np.sqrt(np.maximum(apart, 0.1)))
+        # the same rows cannot do more than themselves
+        found = np.minimum(found, np.where(apart > 0, distance, -_SAME))
+    return np.asarray(np.arcsinh(found))
+
+
+def described(name: str) -> str:
+    """What a feature is, in a few words."""
+    return FEATURES[name][1]
+
+
+Known = Mapping[str, float | None]
+"""Features of one answer by name; None where unknown."""

@@ -1,0 +1,124 @@
+"""Checking answers: the spot check and the verdict, of a run's queries or of one that was traced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wherefrom.counterfactual import Ending
+from wherefrom.curvature import FactorSums
+from wherefrom.data import Example, Renderer
+from wherefrom.diagnose import (
+    LEXICAL,
+    Answers,
+    SpotCheck,
+    Subject,
+    TraceCheck,
+    features,
+    judge_trace,
+    spot_checks,
+)
+from wherefrom.errors import SettingError
+from wherefrom.progress import say
+from wherefrom.run._ask import ask_queries
+from wherefrom.run._gather import in_memory
+from wherefrom.run._probe import RunProbe
+from wherefrom.run._stages import indexed, scaling_of, stages_of, states_of
+from wherefrom.run._states import PlannedPass
+from wherefrom.scores import Scores, ranking
+from wherefrom.signals import Side, Source
+
+if TYPE_CHECKING:
+    from wherefrom.run._run import Run
+
+_SHARE = 0.05
+DRAWS = 20
+"""Random sets of a spot check."""
+
+
+def answer_size(run: Run, k: int | None = None) -> int:
+    """How many top rows an answer consists of: a twentieth of the rows where nobody says.
+
+    Raises:
+        SettingError: all rows, or none, would be top rows.
+    """
+    n = len(run.train)
+    k = k or max(1, round(_SHARE * n))
+    if k >= n:
+        raise SettingError(f"an answer of {k} rows takes all of {n}; give a lower --k.")
+    return k
+
+
+def check_answer(
+    run: Run, query: Example, scores: Scores, *, verify: bool = False, draws: int = DRAWS
+) -> TraceCheck:
+    """The verdict on one traced answer, from what the index holds of the training rows.
+
+    Args:
+        run: whose.
+        query: prompt and response.
+        scores: of the method that gave the answer, one query × training rows.
+        verify: step the model on the top rows, random rows and the nearest by words.
+        draws: random sets of the spot check.
+    """
+    recipe = run.config.recipes()[0]
+    renderer = Renderer(run.model.tokenizer, recipe)
+    asked = in_memory(run.model, renderer, {Side.QUERY: [query]}, run.config.index)
+
+    def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
+        return run.stored(recipe, one) if one.side is Side.TRAIN else asked(one)
+
+    subject = Subject(
+        run.train,
+        [query],
+        renderer.render_all(run.train),
+        renderer.render_all([query]),
+        recipe,
+        scores.method,
+        answer_size(run),
+        stages_of(run, recipe, read, partial(indexed, run, recipe)),
+        RunProbe(run, states_of(run, recipe)),
+        scaling=scaling_of(run.model.model),
+        pad_id=run.model.pad_id,
+        known={scores.method: scores},
+    )
+    return judged(subject, [query], spots_of(run, subject, [query], draws) if verify else {})[0]
+
+
+def spots_of(
+    run: Run, subject: Subject, queries: Sequence[Example], draws: int
+) -> dict[str, SpotCheck]:
+    """The spot check of answers to queries, by the queries' ids; empty where none can be made."""
+    settings = run.config.finetune
+    if settings is None:
+        say(
+            "no spot check: wherefrom did not fine-tune this model, so its learning rate and optimizer "
+            "state are not known."
+        )
+        return {}
+    asked = ask_queries(run, queries, "log_probability", [settings.seed])
+    lexical = [subject.scores(spec) for spec in LEXICAL]
+    scores, ending = subject.scores(subject.method), Ending.saved(run.trajectory)
+    found = spot_checks(asked, scores, lexical, ending, subject.k, draws)
+    return {query.id: spot for query, spot in zip(queries, found, strict=True)}
+
+
+def judged(
+    subject: Subject, queries: Sequence[Example], spots: Mapping[str, SpotCheck]
+) -> list[TraceCheck]:
+    """The verdict on the answers to some of a subject's queries."""
+    known = features(Answers(subject, spots))
+    scores = subject.scores(subject.method)
+    order = ranking(scores.values, scores.train_ids)[:, : subject.k]
+    places = {id: place for place, id in enumerate(scores.query_ids)}
+    return [
+        TraceCheck(
+            query.id,
+            subject.method,
+            tuple(scores.train_ids[i] for i in order[places[query.id]]),
+            judge_trace(known[places[query.id]]),
+            spots.get(query.id),
+        )
+        for query in queries
+    ]

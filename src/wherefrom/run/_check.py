@@ -1,0 +1,175 @@
+"""Check: can a run's answers be trusted?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wherefrom.atomic import write_json
+from wherefrom.data import Recipe, Renderer
+from wherefrom.diagnose import (
+    GROUPS,
+    Finding,
+    Subject,
+    TraceCheck,
+    Trust,
+    judge_run,
+    run_checks,
+)
+from wherefrom.errors import NonFiniteError, SettingError
+from wherefrom.methods import parse_method
+from wherefrom.run._answer_check import answer_size, judged, spots_of
+from wherefrom.run._ask import spread
+from wherefrom.run._index_stage import make_passes
+from wherefrom.run._probe import RunProbe
+from wherefrom.run._randomised import not_randomised, randomised_scores
+from wherefrom.run._seeds import scores_of_seeds
+from wherefrom.run._stages import passes_at, scaling_of, stages_of, states_of
+from wherefrom.run._trace import DEFAULT_METHOD
+from wherefrom.scores import Scores
+
+if TYPE_CHECKING:
+    from wherefrom.run._run import Run
+
+FILE = "check.json"
+
+
+@dataclass(frozen=True)
+class CheckPlan:
+    """What is checked, and how thoroughly.
+
+    Attributes:
+        method: spec of the method whose answers are checked.
+        k: how many top rows an answer consists of; a twentieth of the rows when None.
+        queries: how many of the run's queries get a verdict, evenly spread; all when None.
+        verify: step the model on top rows, random rows and the nearest by words (the spot check).
+        draws: random sets of the spot check.
+        randomised: pass over the model with permuted weights too.
+        seeds: under how many other seeds the fine-tune is done again and asked the same.
+        checks: names of the checks; all when None.
+    """
+
+    method: str = DEFAULT_METHOD
+    k: int | None = None
+    queries: int | None = 8
+    verify: bool = True
+    draws: int = 20
+    randomised: bool = True
+    seeds: int = 0
+    checks: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("k", "queries", "draws"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingError(f"{name} is {value}; give at least 1.")
+
+
+def check(run: Run, plan: CheckPlan | None = None) -> Trust:
+    """Checks a run and gives a verdict on its answers; writes `check.json` in its folder.
+
+    Passes that are missing (before fine-tuning, at the checkpoints) are made and kept.
+
+    Args:
+        run: with a model, rows and queries.
+        plan: what is checked.
+
+    Raises:
+        SettingError: the run has no model yet or no queries, or the method cannot be scored.
+    """
+    plan = plan or CheckPlan()
+    begun = time.perf_counter()
+    if not run.queries:
+        raise SettingError(f"{run.path}: no queries to check. Make the run with --queries.")
+    recipe = run.config.recipes()[0]
+    try:
+        subject = bare_subject(run, recipe, plan)
+    except NonFiniteError as error:
+        return _kept(run, _broken(plan, str(error), begun))
+    findings = run_checks(subject, plan.checks, ("integrity",))
+    traces: list[TraceCheck] = []
+    if not any(one.check == "weights" and one.level == "failure" for one in findings):
+        subject = whole_subject(run, recipe, plan, subject)
+        findings += run_checks(subject, plan.checks, GROUPS[1:])
+        traces = check_traces(run, subject, plan)
+    trust = Trust(
+        subject.method,
+        subject.k,
+        judge_run(findings, traces),
+        findings,
+        traces,
+        time.perf_counter() - begun,
+    )
+    return _kept(run, trust)
+
+
+def _kept(run: Run, trust: Trust) -> Trust:
+    write_json(run.path / FILE, trust.to_json())
+    return trust
+
+
+def _broken(plan: CheckPlan, what: str, begun: float) -> Trust:
+    """Of a model that cannot even be loaded, since its weights are no numbers."""
+    found = Finding(
+        "weights",
+        "integrity",
+        "failure",
+        what,
+        normal="Every weight is a number.",
+        meaning="The model computes nothing, so no score of it means anything.",
+        advice="Fine-tune again with a lower --learning-rate.",
+        values={"fault": "NaN weights"},
+    )
+    method = parse_method(plan.method).spec
+    return Trust(
+        method, plan.k or 0, judge_run([found], []), [found], [], time.perf_counter() - begun
+    )
+
+
+def bare_subject(run: Run, recipe: Recipe, plan: CheckPlan) -> Subject:
+    """A run as checks see it before any pass: rows, weights, and whom to ask."""
+    renderer = Renderer(run.model.tokenizer, recipe)
+    return Subject(
+        run.train,
+        run.queries,
+        renderer.render_all(run.train),
+        renderer.render_all(run.queries),
+        recipe,
+        parse_method(plan.method).spec,
+        answer_size(run, plan.k),
+        stages_of(run, recipe, partial(run.stored, recipe), lambda state: []),
+        RunProbe(run, states_of(run, recipe)),
+        scaling=scaling_of(run.model.model),
+        pad_id=run.model.pad_id,
+    )
+
+
+def whole_subject(run: Run, recipe: Recipe, plan: CheckPlan, subject: Subject) -> Subject:
+    """The same with the signals of every state, passed over where that was not done yet."""
+    passes = [one for state in states_of(run, recipe) for one in passes_at(state)]
+    make_passes(run, recipe, passes, "checks")
+    stages = stages_of(run, recipe, partial(run.stored, recipe), passes_at)
+    known: dict[str, Scores] = {}
+    method = parse_method(plan.method)
+    if any(m.spec == method.spec for m in run.methods()):
+        known[method.spec] = run.score()[recipe.name, method.spec]
+    found: dict[str, Scores] = {}
+    if plan.randomised and not_randomised(method) is None:
+        found = randomised_scores(run, recipe, [method])
+    others = scores_of_seeds(run, method.spec, plan.seeds)
+    return replace(
+        subject,
+        stages=stages,
+        known=known,
+        randomised=found,
+        seeds={method.spec: others} if others else {},
+    )
+
+
+def check_traces(run: Run, subject: Subject, plan: CheckPlan) -> list[TraceCheck]:
+    """A verdict on the answers to some of the queries."""
+    chosen = spread(subject.queries, plan.queries)
+    spots = spots_of(run, subject, chosen, plan.draws) if plan.verify else {}
+    return judged(subject, chosen, spots)

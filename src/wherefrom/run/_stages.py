@@ -1,0 +1,93 @@
+"""Stages: the states of a run's model with their weights and signals, as checks see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from wherefrom.data import Recipe
+from wherefrom.diagnose import Stage
+from wherefrom.methods import Point
+from wherefrom.models import trained_state
+from wherefrom.run._gather import Read
+from wherefrom.run._states import FINAL, PlannedPass, State
+from wherefrom.signals import Kind, Need, Side, Source
+
+if TYPE_CHECKING:
+    from wherefrom.run._run import Run
+
+_KINDS = (Kind.GRADIENT, Kind.LOSS, Kind.HIDDEN, Kind.ERROR)
+"""What checks read at every state: one forward and one backward pass."""
+_WEIGHTS = "weights.safetensors"
+
+
+def states_of(run: Run, recipe: Recipe) -> list[State]:
+    """The states in the order of training, the last one final."""
+    known = run.states(recipe)
+    earlier = [one for one in known.checkpoints if not one.is_final]
+    return [*([known.base] if known.base else []), *earlier, FINAL]
+
+
+def passes_at(state: State, kinds: Sequence[Kind] = _KINDS) -> list[PlannedPass]:
+    """The passes that checks need at a state, over training rows and queries."""
+    return [
+        PlannedPass(state, side, frozenset(Need(kind, side=side) for kind in kinds))
+        for side in (Side.TRAIN, Side.QUERY)
+    ]
+
+
+def indexed(run: Run, recipe: Recipe, state: State) -> list[PlannedPass]:
+    """Those of them that the index has training rows for; none without their gradients."""
+    kinds = [kind for kind in _KINDS if run.is_stored(recipe, passes_at(state, [kind])[0])]
+    return passes_at(state, kinds) if Kind.GRADIENT in kinds else []
+
+
+def stages_of(
+    run: Run, recipe: Recipe, read: Read, passes: Callable[[State], Sequence[PlannedPass]]
+) -> list[Stage]:
+    """The stages of a run.
+
+    Args:
+        run: whose.
+        recipe: of the pass.
+        read: gives the signals of one pass.
+        passes: whose signals a stage has; a stage of none has its weights alone.
+    """
+    steps = _steps(run, recipe)
+    found = []
+    for state in states_of(run, recipe):
+        sources: dict[Side, Source] = {one.side: read(one)[0] for one in passes(state)}
+        point = Point(state.name, sources, state.rate, state.steps)
+        found.append(Stage(state.name, steps.get(state.name), _weights(run, state), point))
+    return found
+
+
+def scaling_of(model: Any) -> float | None:
+    """α/r of a model's LoRA adapters; None where it has none."""
+    for module in model.modules():
+        held = getattr(module, "scaling", None)
+        if isinstance(held, Mapping) and held and hasattr(module, "lora_A"):
+            return float(next(iter(held.values())))
+    return None
+
+
+def _steps(run: Run, recipe: Recipe) -> dict[str, int]:
+    known = run.states(recipe)
+    found, taken = {}, 0
+    for one in known.checkpoints:
+        taken += one.steps
+        found[one.name] = taken
+    return found | ({} if known.base is None else {known.base.name: 0})
+
+
+def _weights(run: Run, state: State) -> dict[str, np.ndarray]:
+    held = (
+        trained_state(run.model.model)
+        if state.folder is None
+        else load_file(state.folder / _WEIGHTS)
+    )
+    return {name: value.to(torch.float32).numpy() for name, value in held.items()}

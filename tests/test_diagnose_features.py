@@ -1,0 +1,102 @@
+"""Features of answers against their definitions, spelled out one query at a time."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from checked import seen, subject
+from wherefrom.counterfactual import without_random
+from wherefrom.diagnose import FEATURES, Answers, SpotCheck, features
+from wherefrom.signals import Side
+
+K = 3
+
+
+@pytest.fixture(scope="module")
+def answers():
+    one = seen("gradient_cosine")
+    rng = np.random.default_rng(1)
+    spots = {
+        query.id: SpotCheck(
+            float(rng.normal()), tuple(rng.normal(size=20)), tuple(rng.normal(size=2)), 0.5
+        )
+        for query in one.queries[:2]
+    }
+    return Answers(one, spots)
+
+
+def tops(scores, q, k=K):
+    order = sorted(range(scores.values.shape[1]), key=lambda i: -scores.values[q, i])
+    return set(order[:k])
+
+
+def margin(own, random, lexical, shared):
+    spread = np.std(random)
+    found = [(own - np.quantile(random, 0.95)) / spread]
+    for value, common in zip(lexical, shared, strict=True):
+        apart = 1 - common / K
+        found.append((own - value) / (spread * max(apart, 0.1) ** 0.5) if apart else -3.0)
+    return np.arcsinh(min(found))
+
+
+def test_a_predicted_margin_is_what_its_definition_says(answers):
+    one, found = answers.subject, features(answers)
+    sets = [np.flatnonzero(~line) for line in without_random(12, K, 200)]
+    for q in range(6):
+        mine = tops(one.scores("gradient_cosine"), q)
+        words = [tops(one.scores(m), q) for m in ("bm25", "tfidf")]
+        for spec, stage, name in (
+            ("influence", "base", "predicted_before"),
+            ("influence", "final", "predicted_along"),
+        ):
+            line = one.scores(spec, stage).values[q]
+            want = margin(
+                line[list(mine)].sum(),
+                [line[rows].sum() for rows in sets],
+                [line[list(rows)].sum() for rows in words],
+                [len(mine & rows) for rows in words],
+            )
+            assert found[q][name] == pytest.approx(want, rel=1e-5)
+
+
+def test_the_spot_check_counts_where_it_was_made_and_is_unknown_elsewhere(answers):
+    one, found = answers.subject, features(answers)
+    for q, query in enumerate(one.queries[:2]):
+        spot = answers.spots[query.id]
+        mine = tops(one.scores("gradient_cosine"), q)
+        shared = [len(mine & tops(one.scores(m), q)) for m in ("bm25", "tfidf")]
+        want = margin(spot.gain, spot.random, spot.lexical, shared)
+        assert found[q]["spot"] == pytest.approx(want)
+    assert all(line["spot"] is None for line in found[2:])
+
+
+def test_lexical_answers_cannot_lie_beyond_lexical_ones():
+    one = seen("bm25")
+    for line in features(Answers(one)):
+        assert line["predicted_along"] <= np.arcsinh(-3.0) + 1e-9
+        assert line["lexical_overlap"] == 1
+
+
+def test_learnt_is_the_gain_in_log_probability(answers):
+    one, found = answers.subject, features(answers)
+    final, base = (s.point.source(Side.QUERY) for s in reversed(one.stages))
+    want = base.read("loss") / base.read("tokens") - final.read("loss") / final.read("tokens")
+    np.testing.assert_allclose([line["learnt"] for line in found], want)
+
+
+def test_steady_is_one_number_for_the_run_and_one_where_nothing_changed(answers):
+    found = [line["steady"] for line in features(answers)]
+    assert len(set(found)) == 1
+    assert -1 <= found[0] <= 1
+    final = answers.subject.final
+    same = replace(answers.subject, stages=[replace(final, name="base"), final])
+    assert features(Answers(same))[0]["steady"] == pytest.approx(1)
+
+
+def test_nothing_is_known_without_signals():
+    (line,) = features(Answers(subject(queries=subject().train[:1])))
+    known = {name for name, value in line.items() if value is not None}
+    assert line.keys() == FEATURES.keys()
+    assert not known & {"predicted_before", "predicted_along", "predicted_by_others"}
+    assert "learnt" not in known
