@@ -6,7 +6,7 @@ traces. Tested leaving one task out at a time, one task and way of training at a
 that was kept for the test, and on a larger model; against every single feature (paired bootstrap over the
 queries of runs). `--write` puts the rule into the package; `--page` writes traces and figure.
 
-    OMP_NUM_THREADS=1 python benchmarks/verdict.py --labels DIR [--run RUN …] [--write] [--page docs/results]
+    OMP_NUM_THREADS=1 python benchmarks/verdict.py --labels DIR [--run RUN …] [--write] [--page DIR]
 """
 
 import argparse

@@ -55,7 +55,7 @@ def test_nothing_is_told_from_too_little():
     found = judge_trace({"predicted_along": None, "spot": 2.0}, RULE)
     assert found.word == "cannot tell"
     assert found.number is None
-    assert "predicted drop" in found.reasons[0]
+    assert "influence since the first checkpoint" in found.reasons[0]
     assert judge_trace({"predicted_along": 2.0, "spot": None}, RULE).word != "cannot tell"
 
 
@@ -70,8 +70,8 @@ def test_words_follow_the_thresholds(predicted, word):
 
 def test_the_weightiest_reason_comes_first_and_says_its_side():
     found = judge_trace({"predicted_along": 5.0, "spot": -2.0}, RULE)
-    assert found.reasons[0].startswith("for: predicted drop")
-    assert found.reasons[1].startswith("against: spot check")
+    assert found.reasons[0].startswith("for: drop without the top rows")
+    assert found.reasons[1].startswith("against: gain by a training step")
 
 
 def test_a_run_with_a_failed_check_is_not_supported_whatever_its_answers():

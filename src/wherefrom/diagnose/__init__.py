@@ -24,7 +24,7 @@ from wherefrom.diagnose import (  # noqa: F401
 )
 from wherefrom.diagnose._check import check, list_checks, run_checks
 from wherefrom.diagnose._curvature_survey import CurvatureSurvey, survey_curvature
-from wherefrom.diagnose._features import FEATURES, LEXICAL, Answers, described, features
+from wherefrom.diagnose._features import FEATURES, LEXICAL, Answers, features
 from wherefrom.diagnose._finding import GROUPS, LEVELS, Finding, Group, Level, NotMeasured
 from wherefrom.diagnose._spot_check import spot_checks
 from wherefrom.diagnose._subject import BASE, FINAL, Probe, Stage, Subject
@@ -57,7 +57,6 @@ __all__ = [
     "Verdict",
     "Word",
     "check",
-    "described",
     "features",
     "judge_run",
     "judge_trace",

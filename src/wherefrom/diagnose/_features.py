@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -22,19 +23,45 @@ _DRAWS = 200
 _SAME = 3.0
 
 Column = Callable[["Answers"], np.ndarray]
-FEATURES: dict[str, tuple[Column, str]] = {}
-"""By name: how it is computed, (queries,), and what it is, in a few words."""
+Scale = Literal["margin", "share", "nats"]
+"""A margin is squashed standard deviations beyond what random rows and those nearest by words do."""
 
 
-def feature(about: str) -> Callable[[Column], Column]:
+@dataclass(frozen=True)
+class Feature:
+    """One number that a verdict is told from.
+
+    Attributes:
+        column: how it is computed, (queries,).
+        about: what it is, in a few words.
+        scale: what one unit of it is.
+    """
+
+    column: Column
+    about: str
+    scale: Scale
+
+    def shown(self, value: float) -> str:
+        """A value as people read it."""
+        if self.scale == "margin":
+            return f"{np.sinh(value):+.1f} standard deviations"
+        return f"{value:.0%}" if self.scale == "share" else f"{value:+.2f} nats a token"
+
+
+FEATURES: dict[str, Feature] = {}
+"""Every feature by name."""
+
+
+def feature(about: str, scale: Scale) -> Callable[[Column], Column]:
     """Registers a feature under its function's name.
 
     Args:
         about: what it is, in a few words.
+        scale: what one unit of it is.
     """
 
     def register(column: Column) -> Column:
-        FEATURES[column.__name__] = column, about
+        FEATURES[column.__name__] = Feature(column, about, scale)
         return column
 
     return register
@@ -113,7 +140,7 @@ class Answers:
 
 def features(answers: Answers) -> list[dict[str, float | None]]:
     """Every feature of every query's answer; None where it is not known."""
-    columns = {name: _column(column, answers) for name, (column, _) in FEATURES.items()}
+    columns = {name: _column(one.column, answers) for name, one in FEATURES.items()}
     return [
         {name: None if column is None else _finite(column[q]) for name, column in columns.items()}
         for q in range(len(answers.subject.queries))
@@ -131,12 +158,19 @@ def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-@feature("spot check: gain beyond those of random rows and of the rows nearest by words")
+@feature(
+    "gain by a training step on the top rows, beyond random rows and those nearest by words",
+    "margin",
+)
 def spot(answers: Answers) -> np.ndarray:
     return _margin(answers, *answers.gains)
 
 
-@feature("predicted drop before fine-tuning, beyond random rows and rows nearest by words")
+@feature(
+    "drop without the top rows that influence before fine-tuning predicts, "
+    "beyond random rows and those nearest by words",
+    "margin",
+)
 def predicted_before(answers: Answers) -> np.ndarray:
     if BASE not in answers.stages:
         raise NotMeasured("the model before fine-tuning was not passed over")
@@ -144,7 +178,9 @@ def predicted_before(answers: Answers) -> np.ndarray:
 
 
 @feature(
-    "predicted drop from the first checkpoint on, beyond random rows and rows nearest by words"
+    "drop without the top rows that influence since the first checkpoint predicts, "
+    "beyond random rows and those nearest by words",
+    "margin",
 )
 def predicted_along(answers: Answers) -> np.ndarray:
     # leaving rows out acts along the whole run, so every state has a say
@@ -154,12 +190,18 @@ def predicted_along(answers: Answers) -> np.ndarray:
     return np.asarray(np.mean(found, axis=0))
 
 
-@feature("effect by methods of other families, beyond random rows and rows nearest by words")
+@feature(
+    "effect of the top rows by methods of other families, beyond random rows and those nearest by words",
+    "margin",
+)
 def predicted_by_others(answers: Answers) -> np.ndarray:
     return np.asarray(np.mean([_predicted(answers, spec, FINAL) for spec in _OTHERS], axis=0))
 
 
-@feature("correlation of influence at the end of fine-tuning with influence earlier on")
+@feature(
+    "correlation of influence at the end of fine-tuning with influence earlier on",
+    "share",
+)
 def steady(answers: Answers) -> np.ndarray:
     final = answers.subject.scores(LEADING).values
     found = [
@@ -174,17 +216,26 @@ def steady(answers: Answers) -> np.ndarray:
     return np.full(final.shape[0], np.nanmean(found))
 
 
-@feature("how much more likely fine-tuning made the response, in nats a token")
+@feature(
+    "how much more likely fine-tuning made the response",
+    "nats",
+)
 def learnt(answers: Answers) -> np.ndarray:
     return np.asarray(answers.log_probability(FINAL) - answers.log_probability(BASE))
 
 
-@feature("share of the top rows that the base model's scores have on top as well")
+@feature(
+    "share of the top rows that are on top for the base model as well",
+    "share",
+)
 def same_at_base(answers: Answers) -> np.ndarray:
     return _overlap(answers.tops, answers.top(answers.subject.method, BASE))
 
 
-@feature("share of the top rows that are on top at earlier checkpoints as well")
+@feature(
+    "share of the top rows that are on top at earlier checkpoints as well",
+    "share",
+)
 def stable(answers: Answers) -> np.ndarray:
     earlier = [
         one.name
@@ -198,12 +249,18 @@ def stable(answers: Answers) -> np.ndarray:
     return np.asarray(np.mean(found, axis=0))
 
 
-@feature("share of the top rows that are among the nearest by words")
+@feature(
+    "share of the top rows that are among the nearest by words",
+    "share",
+)
 def lexical_overlap(answers: Answers) -> np.ndarray:
     return np.asarray(np.max([_overlap(answers.tops, sets) for sets in answers.lexical], axis=0))
 
 
-@feature("share of the positive score that the top rows hold")
+@feature(
+    "share of the positive score that the top rows hold",
+    "share",
+)
 def concentrated(answers: Answers) -> np.ndarray:
     scores = np.maximum(answers.subject.scores(answers.subject.method).values, 0)
     return np.asarray((scores * answers.tops).sum(1) / np.maximum(scores.sum(1), 1e-300))
@@ -242,11 +299,6 @@ def _margin(
         # the same rows cannot do more than themselves
         found = np.minimum(found, np.where(apart > 0, distance, -_SAME))
     return np.asarray(np.arcsinh(found))
-
-
-def described(name: str) -> str:
-    """What a feature is, in a few words."""
-    return FEATURES[name][1]
 
 
 Known = Mapping[str, float | None]

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from wherefrom.diagnose._features import Known, described
+from wherefrom.diagnose._features import FEATURES, Known
 from wherefrom.diagnose._finding import Finding
 from wherefrom.diagnose._trust import TraceCheck, Verdict, Word
 
@@ -101,7 +101,7 @@ def judge_trace(known: Known, rule: Rule | None = None) -> Verdict:
     """
     rule = rule or shipped_rule()
     if not rule.tells(known):
-        missing = [described(t.feature) for t in rule.terms if known.get(t.feature) is None]
+        missing = [FEATURES[t.feature].about for t in rule.terms if known.get(t.feature) is None]
         return Verdict("cannot tell", None, (f"not known: {'; '.join(missing)}",), dict(known))
     chance = rule.chance(known)
     parts = [(term.part(known.get(term.feature)), term) for term in rule.terms]
@@ -144,9 +144,6 @@ def judge_run(
 def _reason(part: float, term: Term, known: Known) -> str:
     value = known[term.feature]
     assert value is not None
+    one = FEATURES[term.feature]
     side = "for" if part > 0 else "against"
-    return f"{side}: {described(term.feature)} is {_shown(value)} (average {_shown(term.mean)})"
-
-
-def _shown(value: float) -> str:
-    return f"{value:.2f}"
+    return f"{side}: {one.about}: {one.shown(value)} (on average {one.shown(term.mean)})"

@@ -22,6 +22,7 @@ from wherefrom.errors import NonFiniteError, SettingError
 from wherefrom.methods import parse_method
 from wherefrom.run._answer_check import answer_size, judged, spots_of
 from wherefrom.run._ask import spread
+from wherefrom.run._checked_scores import checked_scores, passes_of
 from wherefrom.run._index_stage import make_passes
 from wherefrom.run._probe import RunProbe
 from wherefrom.run._randomised import not_randomised, randomised_scores
@@ -148,13 +149,21 @@ def bare_subject(run: Run, recipe: Recipe, plan: CheckPlan) -> Subject:
 
 def whole_subject(run: Run, recipe: Recipe, plan: CheckPlan, subject: Subject) -> Subject:
     """The same with the signals of every state, passed over where that was not done yet."""
-    passes = [one for state in states_of(run, recipe) for one in passes_at(state)]
-    make_passes(run, recipe, passes, "checks")
-    stages = stages_of(run, recipe, partial(run.stored, recipe), passes_at)
-    known: dict[str, Scores] = {}
     method = parse_method(plan.method)
-    if any(m.spec == method.spec for m in run.methods()):
-        known[method.spec] = run.score()[recipe.name, method.spec]
+    own = passes_of(run, recipe, method)
+    make_passes(
+        run, recipe, [one for state in states_of(run, recipe) for one in passes_at(state)], "checks"
+    )
+    known = {method.spec: checked_scores(run, recipe, method, own)}
+
+    def passes(state: State) -> list[PlannedPass]:
+        # at the end the method's own signals too, so that checks can ask it about other rows
+        return merged(
+            [*passes_at(state), *(one for one in own if state.is_final and one.state.is_final)]
+        )
+
+    stages = stages_of(run, recipe, partial(run.stored, recipe), passes, [method])
+    require_own_signals(run, stages[-1])
     found: dict[str, Scores] = {}
     if plan.randomised and not_randomised(method) is None:
         found = randomised_scores(run, recipe, [method])
