@@ -8,6 +8,7 @@ import pytest
 from checked import seen, subject
 from wherefrom.counterfactual import without_random
 from wherefrom.diagnose import FEATURES, Answers, SpotCheck, features
+from wherefrom.diagnose._random_rows import random_rows
 from wherefrom.signals import Side
 
 K = 3
@@ -42,7 +43,9 @@ def margin(own, random, lexical, shared):
 
 def test_a_predicted_margin_is_what_its_definition_says(answers):
     one, found = answers.subject, features(answers)
-    sets = [np.flatnonzero(~line) for line in without_random(12, K, 200)]
+    # the draws are by id, whatever the order of the rows
+    order = np.argsort(np.argsort([row.id for row in one.train]))
+    sets = [np.flatnonzero(~line[order]) for line in without_random(12, K, 200)]
     for q in range(6):
         mine = tops(one.scores("gradient_cosine"), q)
         words = [tops(one.scores(m), q) for m in ("bm25", "tfidf")]
@@ -100,3 +103,15 @@ def test_nothing_is_known_without_signals():
     assert line.keys() == FEATURES.keys()
     assert not known & {"predicted_before", "predicted_along", "predicted_by_others"}
     assert "learnt" not in known
+
+
+def test_random_rows_are_the_same_rows_in_whatever_order_they_come():
+    ids = [f"r{i}" for i in range(12)]
+    shuffled = list(np.random.default_rng(0).permutation(ids))
+    found = [
+        [{one[i] for i in np.flatnonzero(line)} for line in random_rows(one, 3, 10)]
+        for one in (ids, shuffled)
+    ]
+    assert found[0] == found[1]
+    assert all(len(line) == 3 for line in found[0])
+    assert len({frozenset(line) for line in found[0]}) > 5

@@ -148,7 +148,7 @@ def test_a_trace_has_its_word_number_spot_check_and_reasons(verdict):
     lines = verdict(trusted.verdict("not supported", 0.07))
     assert lines[0].startswith("this answer: not supported, 0.07 (chance")
     assert lines[1] == (
-        "spot check: a few training steps on these rows change the response by +0.12 nats a token; random "
+        "spot check: one training step on these rows changes the response by +0.12 nats a token; random "
         "rows +0.00667 (-0.02 to +0.03), rows nearest by words +0.05, p = 0.250"
     )
     assert lines[2:] == ["- one thing", "- another"]

@@ -30,12 +30,14 @@ _STYLES = {
 _WORST_FIRST = ("failure", "warning", "notice", "unknown", "good")
 _LONGEST = 600
 _REASON = 300
+_ID = 40
 _REASONS_BESIDE = 1
 """More make a table nobody reads; the other forms have all."""
+_MEANING = "chance that retraining without the rows bears it out"
 _UNDER = (
     "chance: that training again without an answer's top rows lowers the response's log-probability "
     "further than without random rows or those nearest by words, as fitted on retraining",
-    "gain: nats a token that a few training steps on the top rows add to it; random: mean of as many "
+    "gain: nats a token that one training step on the top rows adds to it; random: mean of as many "
     "random rows; words: most that as many rows nearest by words add; p: share of the random sets that "
     "gain as much",
 )
@@ -53,7 +55,12 @@ def print_trust(trust: Trust, form: Format) -> None:
     if form is not Format.table:
         _print_traces(trust.traces, form)
         return
-    _print_verdict_line(trust.verdict, f"answers of {one_line(trust.method)}")
+    failed = not trust.verdict.number and any(one.level == "failure" for one in trust.findings)
+    _print_verdict_line(
+        trust.verdict,
+        f"answers of {one_line(trust.method)}",
+        meaning="a check failed, so that no answer counts" if failed else _MEANING,
+    )
     if trust.findings:
         print()
         _print_findings(trust.findings)
@@ -63,25 +70,48 @@ def print_trust(trust: Trust, form: Format) -> None:
         print("\n".join(_UNDER))
 
 
-def print_verdict(verdict: Verdict, spot: SpotCheck | None) -> None:
+def print_verdict(verdict: Verdict, spot: SpotCheck | None, rows: int | None = None) -> None:
     """Prints the verdict on one answer: word, chance, spot check, and a reason a line.
 
     Args:
         verdict: on the answer.
         spot: its spot check; None where it was not made.
+        rows: how many top rows both are about.
     """
     _print_verdict_line(verdict, "this answer", reasons=False)
     if spot is None:
         print("spot check: not made")
     else:
+        which = (
+            "these rows" if rows is None else f"the top {rows} rows" if rows > 1 else "the top row"
+        )
         print(
-            f"spot check: a few training steps on these rows change the response by "
+            f"spot check: one training step on {which} changes the response by "
             f"{_gain(spot.gain)} nats a token; {_beside(spot)}"
         )
     _print_reasons(verdict)
 
 
-def _print_verdict_line(verdict: Verdict, of: str, *, reasons: bool = True) -> None:
+def verdict_cells(trust: TraceCheck | None, form: Format) -> dict[str, Any]:
+    """The verdict on an answer as columns beside its rows, by name; None in all without one.
+
+    JSON has the reasons, what they were told from and the spot check too.
+    """
+    cells: dict[str, Any] = dict.fromkeys(("verdict", "verdict_number"))
+    if form is Format.json:
+        cells |= dict.fromkeys(("verdict_reasons", "verdict_features", "spot_check"))
+    if trust is not None:
+        held = trust.to_json()
+        verdict = held["verdict"]
+        known = {"verdict": verdict["word"], "spot_check": held["spot"]}
+        known |= {f"verdict_{name}": verdict[name] for name in ("number", "reasons", "features")}
+        cells = {name: known[name] for name in cells}
+    return cells
+
+
+def _print_verdict_line(
+    verdict: Verdict, of: str, *, reasons: bool = True, meaning: str = _MEANING
+) -> None:
     from rich.text import Text
 
     line = Text(f"{of}: ")
@@ -89,7 +119,7 @@ def _print_verdict_line(verdict: Verdict, of: str, *, reasons: bool = True) -> N
     number = _number(verdict.number)
     if math.isfinite(number):
         line.append(f", {number:.2f}")
-        line.append(" (chance that retraining without the rows bears it out)", style="dim")
+        line.append(f" ({meaning})", style="dim")
     _console().print(line)
     if reasons:
         _print_reasons(verdict)
@@ -153,15 +183,21 @@ def _row(one: TraceCheck, form: Format) -> list[Any]:
         ]
     reasons = one.verdict.reasons
     if form is Format.table:
-        reasons = reasons[:_REASONS_BESIDE]
+        reasons = _telling(one.verdict)[:_REASONS_BESIDE]
     number = _number(one.verdict.number)
     return [
-        one_line(one.query),
+        one_line(one.query, _ID if form is Format.table else 80),
         one.verdict.word,
         f"{number:.2f}" if math.isfinite(number) else "–",
         *gains,
         "; ".join(one_line(reason, _REASON) for reason in reasons),
     ]
+
+
+def _telling(verdict: Verdict) -> tuple[str, ...]:
+    """The reasons, those that speak for the verdict's word first."""
+    side = {"supported": "for:", "not supported": "against:"}.get(verdict.word, "")
+    return tuple(sorted(verdict.reasons, key=lambda reason: not reason.startswith(side)))
 
 
 def _beside(spot: SpotCheck) -> str:

@@ -37,7 +37,7 @@ def trace(
     Example: wherefrom trace runs/demo --prompt "Which rule? …"
     """
     from wherefrom.cli._print import print_ranked, print_rows
-    from wherefrom.cli._print_trust import print_verdict
+    from wherefrom.cli._print_trust import print_verdict, verdict_cells
     from wherefrom.methods import split_specs
     from wherefrom.run import Run
     from wherefrom.safetext import one_line
@@ -53,7 +53,7 @@ def trace(
             print()
             print_ranked(f"opponents, by {unit}", scores.top(top, opponents=True), opened.train)
             print()
-        print_verdict(answer.trust.verdict, answer.trust.spot)
+        print_verdict(answer.trust.verdict, answer.trust.spot, len(answer.trust.rows))
         return
     by_id = {row.id: row for row in opened.train}
     rows = []
@@ -64,6 +64,10 @@ def trace(
                 row = by_id[str(line["train"])]
                 about = [scores.method, side, line["rank"], line["score"], scores.unit, row.id]
                 text = [row.label, row.source, row.prompt, row.response, answer.query.response]
-                rows.append([*about, *text])
+                # the verdict is on what the leading method found
+                leading = scores is answer.scores[0]
+                trust = list(verdict_cells(answer.trust if leading else None, form).values())
+                rows.append([*about, *text, *trust])
     columns = ["method", "side", "rank", "score", "unit", "row", "label", "source", "prompt"]
-    print_rows([*columns, "response", "traced_response"], rows, form)
+    columns += ["response", "traced_response", *verdict_cells(None, form)]
+    print_rows(columns, rows, form)

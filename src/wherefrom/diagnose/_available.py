@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from wherefrom.diagnose._finding import NotMeasured
 from wherefrom.diagnose._subject import FINAL, Subject
 from wherefrom.errors import WherefromError
 from wherefrom.methods import Evidence, parse_method, score_all
 from wherefrom.scores import Scores
 
+_ROUNDING = 1e-5
+"""Of the largest score: rows that are the same in other batches differ by less."""
+
 
 def scores_at(subject: Subject, spec: str, stage: str = FINAL) -> Scores:
     """Scores of a method at a stage.
 
     Raises:
-        NotMeasured: there is no such stage, or the method lacks something there.
+        NotMeasured: there is no such stage, the method lacks something there, or it tells no two rows
+            apart for any query.
     """
     try:
-        return subject.scores(spec, stage)
+        found = subject.scores(spec, stage)
     except WherefromError as error:
-        raise NotMeasured(f"{spec} at {stage}: {error}") from None
+        raise NotMeasured(_told(f"{spec} at {stage}", spec, error)) from None
+    if len(found.train_ids) > 1 and not _tells(found):
+        raise NotMeasured(f"{spec} gives all training rows the same score at {stage}")
+    return found
 
 
 def scores_of(evidence: Evidence, spec: str) -> Scores:
@@ -30,9 +39,20 @@ def scores_of(evidence: Evidence, spec: str) -> Scores:
         NotMeasured: the evidence lacks something that the method needs.
     """
     try:
-        return score_all([parse_method(spec)], evidence).scores[0]
+        return score_all([parse_method(spec)], evidence, quiet=True).scores[0]
     except WherefromError as error:
-        raise NotMeasured(f"{spec}: {error}") from None
+        raise NotMeasured(_told(spec, spec, error)) from None
+
+
+def _tells(scores: Scores) -> bool:
+    """Whether the scores of any query differ by more than rounding."""
+    values = scores.values.astype(np.float64)
+    return bool((np.ptp(values, axis=1) > _ROUNDING * np.abs(values).max(axis=1)).any())
+
+
+def _told(what: str, spec: str, error: WherefromError) -> str:
+    # methods that complain name themselves
+    return f"{what}: {str(error).removeprefix(f'{spec}: ')}"
 
 
 def those_at(subject: Subject, specs: Iterable[str], stage: str = FINAL) -> dict[str, Scores]:

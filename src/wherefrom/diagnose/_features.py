@@ -9,10 +9,12 @@ from typing import Literal
 
 import numpy as np
 
-from wherefrom.counterfactual import without_random, without_top
+from wherefrom.counterfactual import without_top
 from wherefrom.diagnose._finding import NotMeasured
+from wherefrom.diagnose._random_rows import random_rows
 from wherefrom.diagnose._subject import BASE, FINAL, Subject
 from wherefrom.diagnose._trust import SpotCheck
+from wherefrom.errors import StoreError
 from wherefrom.signals import LOSS, TOKENS, Side
 
 LEXICAL = ("bm25", "tfidf")
@@ -97,7 +99,7 @@ class Answers:
     @cached_property
     def random(self) -> np.ndarray:
         """Random sets of as many rows: boolean, draws × rows."""
-        return ~without_random(len(self._ids), self.subject.k, _DRAWS)
+        return random_rows(self._ids, self.subject.k, _DRAWS)
 
     @cached_property
     def stages(self) -> list[str]:
@@ -150,7 +152,8 @@ def features(answers: Answers) -> list[dict[str, float | None]]:
 def _column(column: Column, answers: Answers) -> np.ndarray | None:
     try:
         return column(answers)
-    except NotMeasured:
+    except (NotMeasured, StoreError):
+        # not known, or signals that no pass was made for
         return None
 
 
@@ -262,7 +265,8 @@ def lexical_overlap(answers: Answers) -> np.ndarray:
     "share",
 )
 def concentrated(answers: Answers) -> np.ndarray:
-    scores = np.maximum(answers.subject.scores(answers.subject.method).values, 0)
+    values = answers.subject.scores(answers.subject.method).values.astype(np.float64)
+    scores = np.maximum(values, 0)
     return np.asarray((scores * answers.tops).sum(1) / np.maximum(scores.sum(1), 1e-300))
 
 

@@ -11,7 +11,7 @@ Level = Literal["good", "notice", "warning", "failure", "unknown"]
 it could not be measured."""
 Group = Literal["integrity", "sanity", "curvature", "convergence", "behaviour", "causal"]
 """Integrity: is this the model, and are these the rows? Then the field's sanity checks, the founding
-paper's three mechanisms, and what a few more training steps do."""
+paper's three mechanisms, and what another training step does."""
 
 LEVELS: tuple[Level, ...] = get_args(Level)
 GROUPS: tuple[Group, ...] = get_args(Group)

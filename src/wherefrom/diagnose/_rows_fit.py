@@ -123,9 +123,9 @@ def _memorised(train: Fit, queries: Fit | None) -> _Fault | None:
     return (
         "warning",
         "memorised",
-        "The model memorised its rows and what they teach does not reach the queries: shuffled labels "
-        "before training, too few rows, or queries about something else. What the model says to a query "
-        "then comes from the base model more than from any row.",
+        "The model memorised which response belongs to which of its rows' prompts, and hardly any of that "
+        "shows at the queries: shuffled labels before training, too few rows, or queries about something "
+        "else. What the rows do to a query is then a matter of style more than of what they say.",
         "Check that the rows' responses are right and that the queries are of the same kind.",
     )
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from wherefrom.counterfactual import Asked, Ending, patch_gains, without_random, without_top
+from wherefrom.counterfactual import Asked, Ending, patch_gains, without_top
+from wherefrom.diagnose._random_rows import random_rows
 from wherefrom.diagnose._trust import SpotCheck
 from wherefrom.scores import Scores
 
@@ -39,10 +40,10 @@ def spot_checks(
     Returns:
         One for each query of `asked`. Source of the step: TrackStar, arXiv 2410.17413, section 4.4.
     """
-    n, queries = len(asked.train_ids), len(asked.query_ids)
+    queries = len(asked.query_ids)
     own = [asked.own(one) for one in (scores, *lexical)]
     tops = [~without_top(one, k, asked.train_ids) for one in own]
-    sets = np.concatenate([~without_random(n, k, draws, seed), *tops])
+    sets = np.concatenate([random_rows(asked.train_ids, k, draws, seed), *tops])
     settings = asked.workshop.retrainer.settings
     there = replace(ending, rate=_RATE * settings.learning_rate)
     gains = patch_gains(asked, there, sets, label="spot check")

@@ -10,9 +10,10 @@ import numpy as np
 
 from wherefrom.data import Example, Recipe, TokenRow
 from wherefrom.diagnose._finding import NotMeasured
-from wherefrom.errors import SettingError
-from wherefrom.methods import Evidence, Point, parse_method, score_all
+from wherefrom.errors import NonFiniteError, SettingError, StoreError
+from wherefrom.methods import Evidence, Point, Resource, parse_method, score_all
 from wherefrom.scores import Scores
+from wherefrom.signals import At
 
 FINAL, BASE = "final", "base"
 """Names of the fine-tuned model's stage, and of that before the first step."""
@@ -144,11 +145,22 @@ class Subject:
         if stage == FINAL and key[0] in self.known:
             return self.known[key[0]]
         if key not in self._scores:
-            method = parse_method(spec)
-            if method.needs and not self.stage(stage).point.sources:
-                raise NotMeasured(f"no pass was made at {stage}")
-            try:
-                self._scores[key] = score_all([method], self.evidence(stage)).scores[0]
-            except SettingError as error:
-                raise NotMeasured(f"{key[0]} cannot be scored at {stage}: {error}") from None
+            self._scores[key] = self._scored(key[0], stage)
         return self._scores[key]
+
+    def _scored(self, spec: str, stage: str) -> Scores:
+        method = parse_method(spec)
+        if method.needs and not self.stage(stage).point.sources:
+            raise NotMeasured(f"no pass was made at {stage}")
+        if Resource.REPLAY in method.requires or any(n.at is not At.FINAL for n in method.needs):
+            raise NotMeasured(f"{spec} looks along the whole run, so no single state can be asked")
+        try:
+            return score_all([method], self.evidence(stage), quiet=True).scores[0]
+        except (SettingError, StoreError) as error:
+            if stage != FINAL:
+                raise NotMeasured(
+                    f"{spec} needs signals that checks do not take at {stage}"
+                ) from None
+            raise NotMeasured(f"{spec} cannot be scored at {stage}: {error}") from None
+        except NonFiniteError as error:
+            raise NotMeasured(f"{spec} cannot be scored at {stage}: {error}") from None

@@ -74,7 +74,9 @@ def _fits(
     try:
         final = subject.probe.log_probabilities(rows, FINAL, template)
     except WherefromError as error:
-        raise NotMeasured(f"there is no other template to compare with: {error}") from None
+        # what follows is how to mend a run that wants that template
+        why = str(error).partition(";")[0].rstrip(".")
+        raise NotMeasured(f"there is no other template to compare with: {why}") from None
     try:
         return final, subject.probe.log_probabilities(rows, BASE, template)
     except (NotMeasured, WherefromError):

@@ -18,7 +18,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class SpotCheck:
-    """What a few training steps on an answer's top rows did to its log-probability.
+    """What a training step on an answer's top rows did to its log-probability.
 
     Gains are after − before in nats a token: positive = the rows push the model towards the response.
 
@@ -72,6 +72,11 @@ class TraceCheck:
     verdict: Verdict
     spot: SpotCheck | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As `check.json` has it: NaN and Inf as null."""
+        found: dict[str, Any] = _plain(asdict(self))
+        return found
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -84,6 +89,7 @@ class Trust:
         findings: of every check, integrity first.
         traces: the answers that were looked at.
         seconds: how long it took.
+        made_from: digests of what was checked, by what it is; empty where nobody noted them.
     """
 
     method: str
@@ -92,6 +98,7 @@ class Trust:
     findings: Sequence[Finding]
     traces: Sequence[TraceCheck]
     seconds: float = 0.0
+    made_from: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As `check.json` has it: NaN and Inf as null."""
@@ -117,7 +124,13 @@ class Trust:
         ]
         findings = [Finding(**one) for one in held["findings"]]
         return cls(
-            held["method"], held["k"], _verdict(held["verdict"]), findings, traces, held["seconds"]
+            held["method"],
+            held["k"],
+            _verdict(held["verdict"]),
+            findings,
+            traces,
+            held["seconds"],
+            held.get("made_from", {}),
         )
 
 

@@ -52,7 +52,8 @@ def _examine(trust: Trust) -> None:
         texts += [finding.check, finding.group, finding.level]
         texts += [finding.measured, finding.normal, finding.meaning, finding.advice]
         _demand(finding.values, Mapping)
-    for text in texts:
+    _demand(trust.made_from, Mapping)
+    for text in [*texts, *trust.made_from.values()]:
         _demand(text, str)
     numbers = [trust.seconds, *(one.number for one in verdicts)]
     for spot in (trace.spot for trace in trust.traces if trace.spot):

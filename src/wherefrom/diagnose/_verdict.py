@@ -102,7 +102,11 @@ def judge_trace(known: Known, rule: Rule | None = None) -> Verdict:
     rule = rule or shipped_rule()
     if not rule.tells(known):
         missing = [FEATURES[t.feature].about for t in rule.terms if known.get(t.feature) is None]
-        return Verdict("cannot tell", None, (f"not known: {'; '.join(missing)}",), dict(known))
+        reasons = (
+            f"{len(missing)} of the {len(rule.terms)} numbers that it is told from are not known",
+            *(f"not known: {about}" for about in missing),
+        )
+        return Verdict("cannot tell", None, reasons, dict(known))
     chance = rule.chance(known)
     parts = [(term.part(known.get(term.feature)), term) for term in rule.terms]
     weighty = sorted((p for p in parts if abs(p[0]) > 0.1), key=lambda p: -abs(p[0]))[:_REASONS]
@@ -133,11 +137,11 @@ def judge_run(
     chance = sum(one.number or 0.0 for one in told) / len(told)
     counts = {word: sum(one.word == word for one in told) for word in ("supported", "weak")}
     line = (
-        f"of {len(traces)} answers, {counts['supported']} are supported, {counts['weak']} weak, "
-        f"{len(told) - sum(counts.values())} not supported"
+        f"answers looked at: {len(traces)}; supported {counts['supported']}, weak {counts['weak']}, "
+        f"not supported {len(told) - sum(counts.values())}"
     )
     if len(told) < len(traces):
-        line += f"; of {len(traces) - len(told)} nothing can be told"
+        line += f", cannot tell {len(traces) - len(told)}"
     return Verdict(rule.word(chance), chance, (line, *warned))
 
 

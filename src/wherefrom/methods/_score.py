@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from wherefrom.methods._features import RawBlock
 from wherefrom.methods._geometry import BlockCache, Geometry, changed, row_norms
 from wherefrom.methods._method import DirectMethod, Method
 from wherefrom.methods._modifiers import chosen_blocks, layer_of
-from wherefrom.progress import track
+from wherefrom.progress import Advance, track
 from wherefrom.scores import Scores
 from wherefrom.signals import Side
 
@@ -33,7 +34,7 @@ class Scored:
     seconds: dict[str, float]
 
 
-def score_all(methods: Sequence[Method], evidence: Evidence) -> Scored:
+def score_all(methods: Sequence[Method], evidence: Evidence, *, quiet: bool = False) -> Scored:
     """Runs every method on the evidence.
 
     Gradients are read block by block and let go, so memory holds one block and a few n × n matrices;
@@ -42,6 +43,7 @@ def score_all(methods: Sequence[Method], evidence: Evidence) -> Scored:
     Args:
         methods: what to run.
         evidence: rows, signals and recipe.
+        quiet: show no bar.
 
     Raises:
         IdentityError: training and query signals come from different models, adapters or templates.
@@ -57,12 +59,12 @@ def score_all(methods: Sequence[Method], evidence: Evidence) -> Scored:
                 found[m.spec] = _scores(m, m.score(evidence), evidence, {})
     by_block = [m for m in methods if isinstance(m, BlockMethod)]
     if by_block:
-        found |= _score_blocks(by_block, evidence, clock)
+        found |= _score_blocks(by_block, evidence, clock, quiet)
     return Scored([found[m.spec] for m in methods], clock.seconds)
 
 
 def _score_blocks(
-    methods: Sequence[BlockMethod], evidence: Evidence, clock: Clock
+    methods: Sequence[BlockMethod], evidence: Evidence, clock: Clock, quiet: bool
 ) -> dict[str, Scores]:
     at_point: dict[str, dict[str, np.ndarray]] = {m.spec: {} for m in methods}
     measured: dict[str, dict[str, Any]] = {}
@@ -70,7 +72,7 @@ def _score_blocks(
         here = [m for m in methods if point in _points(m, evidence) or _minus(m, point, evidence)]
         if not here:
             continue
-        sums = _walk(here, point, evidence, clock)
+        sums = _walk(here, point, evidence, clock, quiet)
         for m in here:
             with clock.at(m.spec):
                 at_point[m.spec][point.name] = _aggregated(m, sums[m.spec], evidence)
@@ -124,8 +126,12 @@ class Groups:
             held[key] = held[key] + value if key in held else value
 
 
+def _unseen(steps: int) -> None:
+    """Whom nobody watches."""
+
+
 def _walk(
-    methods: Sequence[BlockMethod], point: Point, evidence: Evidence, clock: Clock
+    methods: Sequence[BlockMethod], point: Point, evidence: Evidence, clock: Clock, quiet: bool
 ) -> dict[str, Groups]:
     """Every method's contributions at one state."""
     blocks = point.source(Side.TRAIN).blocks
@@ -137,7 +143,10 @@ def _walk(
     norms = row_norms(set(geometries.values()), point, evidence, kept, clock)
     groups = {m.spec: Groups() for m in methods}
     wholes: dict[Geometry, GramBlock] = {}
-    with track(f"score blocks ({point.name})", len(blocks)) as advance:
+    bar: AbstractContextManager[Advance] = nullcontext(_unseen)
+    if not quiet:
+        bar = track(f"score blocks ({point.name})", len(blocks))
+    with bar as advance:
         for block in blocks:
             cache = BlockCache(point, block, evidence)
             for m in methods:

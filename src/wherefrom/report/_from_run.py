@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wherefrom.diagnose import read_trust
 from wherefrom.report._data import ReportData
 from wherefrom.report._page import write_report
 from wherefrom.report._retraining import Retraining
@@ -14,6 +13,7 @@ from wherefrom.run import (
     evaluate_run,
     read_findings,
     retrainings_of,
+    trust_of,
     truth_of,
 )
 
@@ -61,7 +61,7 @@ def report_run(run: Run, path: Path | None = None) -> Path:
         notes=tuple(entries.get("notes", ())),
         chance={} if truth is None else truth.chance(),
         retraining=_retraining(run),
-        trust=read_trust(run.path / "check.json"),
+        trust=trust_of(run),
     )
     target = path or run.path / "report.html"
     write_report(data, target)

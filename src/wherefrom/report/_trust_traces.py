@@ -76,7 +76,7 @@ def _line(one: TraceCheck, query: Example | None) -> TraceLine:
     number = chance(one.verdict.number)
     return TraceLine(
         id=id,
-        name=(one_line(query.prompt, NAME) if query else "") or short(one.query, NAME),
+        name=short(one.query, NAME),
         prompt=prompt or id,
         response=response,
         stamp=stamp_of_word(one.verdict.word),

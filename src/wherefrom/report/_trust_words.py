@@ -49,7 +49,7 @@ GROUP_NAMES: Mapping[Group, tuple[str, str]] = {
     ),
     "causal": (
         "Cause",
-        "Do a few more training steps on the top rows push the model towards the response?",
+        "Does one more training step on the top rows push the model towards the response?",
     ),
 }
 """Heading and question of every group."""

@@ -23,6 +23,7 @@ from wherefrom.run._evaluation import (
 )
 from wherefrom.run._index import index_rows
 from wherefrom.run._judged_files import evaluate_file
+from wherefrom.run._kept_check import trust_of
 from wherefrom.run._open import open_or_make
 from wherefrom.run._pipeline import Finished, execute
 from wherefrom.run._randomised import randomised_scores
@@ -62,6 +63,7 @@ __all__ = [
     "retrainings_of",
     "self_influence",
     "study",
+    "trust_of",
     "truth_of",
     "write_config",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,19 +14,21 @@ from wherefrom.data import Example, Renderer
 from wherefrom.diagnose import (
     LEXICAL,
     Answers,
+    NotMeasured,
     SpotCheck,
     Subject,
     TraceCheck,
+    Verdict,
     features,
     judge_trace,
     spot_checks,
 )
-from wherefrom.errors import SettingError
+from wherefrom.errors import IdentityError, SettingError, WherefromError
 from wherefrom.progress import say
 from wherefrom.run._ask import ask_queries
 from wherefrom.run._gather import in_memory
 from wherefrom.run._probe import RunProbe
-from wherefrom.run._stages import indexed, scaling_of, stages_of, states_of
+from wherefrom.run._stages import indexed, passes_at, scaling_of, stages_of, states_of
 from wherefrom.run._states import PlannedPass
 from wherefrom.scores import Scores, ranking
 from wherefrom.signals import Side, Source
@@ -44,6 +48,10 @@ def answer_size(run: Run, k: int | None = None) -> int:
         SettingError: all rows, or none, would be top rows.
     """
     n = len(run.train)
+    if n < 2:
+        raise SettingError(
+            f"{run.path}: has one training row, so no answer could be another; train on more."
+        )
     k = k or max(1, round(_SHARE * n))
     if k >= n:
         raise SettingError(f"an answer of {k} rows takes all of {n}; give a lower --k.")
@@ -55,6 +63,8 @@ def check_answer(
 ) -> TraceCheck:
     """The verdict on one traced answer, from what the index holds of the training rows.
 
+    Where none can be given, the answer stands and the verdict says why.
+
     Args:
         run: whose.
         query: prompt and response.
@@ -62,6 +72,33 @@ def check_answer(
         verify: step the model on the top rows, random rows and the nearest by words.
         draws: random sets of the spot check.
     """
+    mend = f"`wherefrom check {run.path}` makes the passes that a verdict needs"
+    try:
+        found = _checked(run, query, scores, draws if verify else 0)
+    except IdentityError:
+        why = f"some of what is stored is of another model than the run has now: {mend}"
+        return _untold(query, scores, why)
+    except (WherefromError, NotMeasured) as error:
+        return _untold(query, scores, str(error))
+    recipe = run.config.recipes()[0]
+    lacking = any(
+        not run.is_stored(recipe, passes_at(state)[0]) for state in states_of(run, recipe)
+    )
+    if found.verdict.word != "cannot tell" or not lacking:
+        return found
+    verdict = replace(found.verdict, reasons=(mend, *found.verdict.reasons))
+    return replace(found, verdict=verdict)
+
+
+def _untold(query: Example, scores: Scores, why: str) -> TraceCheck:
+    """No verdict, and why."""
+    top = scores.top(1)
+    rows = tuple(top.train_ids[i] for i in top.indices[0])
+    return TraceCheck(query.id, scores.method, rows, Verdict("cannot tell", None, (why,)))
+
+
+def _checked(run: Run, query: Example, scores: Scores, draws: int) -> TraceCheck:
+    """The same; without draws there is no spot check."""
     recipe = run.config.recipes()[0]
     renderer = Renderer(run.model.tokenizer, recipe)
     asked = in_memory(run.model, renderer, {Side.QUERY: [query]}, run.config.index)
@@ -83,7 +120,7 @@ def check_answer(
         pad_id=run.model.pad_id,
         known={scores.method: scores},
     )
-    return judged(subject, [query], spots_of(run, subject, [query], draws) if verify else {})[0]
+    return judged(subject, [query], spots_of(run, subject, [query], draws) if draws else {})[0]
 
 
 def spots_of(
@@ -108,7 +145,10 @@ def judged(
     subject: Subject, queries: Sequence[Example], spots: Mapping[str, SpotCheck]
 ) -> list[TraceCheck]:
     """The verdict on the answers to some of a subject's queries."""
-    known = features(Answers(subject, spots))
+    with warnings.catch_warnings():
+        # correlations of scores that are all alike: such a feature is unknown, and that is all
+        warnings.simplefilter("ignore", RuntimeWarning)
+        known = features(Answers(subject, spots))
     scores = subject.scores(subject.method)
     order = ranking(scores.values, scores.train_ids)[:, : subject.k]
     places = {id: place for place, id in enumerate(scores.query_ids)}

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wherefrom.atomic import write_json
 from wherefrom.data import Recipe, Renderer
 from wherefrom.diagnose import (
     GROUPS,
@@ -16,25 +15,26 @@ from wherefrom.diagnose import (
     TraceCheck,
     Trust,
     judge_run,
+    list_checks,
     run_checks,
 )
 from wherefrom.errors import NonFiniteError, SettingError
-from wherefrom.methods import parse_method
+from wherefrom.methods import Resource, parse_method
 from wherefrom.run._answer_check import answer_size, judged, spots_of
 from wherefrom.run._ask import spread
 from wherefrom.run._checked_scores import checked_scores, passes_of
 from wherefrom.run._index_stage import make_passes
+from wherefrom.run._kept_check import keep_trust
+from wherefrom.run._leftovers import clear_leftovers
 from wherefrom.run._probe import RunProbe
 from wherefrom.run._randomised import not_randomised, randomised_scores
-from wherefrom.run._seeds import scores_of_seeds
-from wherefrom.run._stages import passes_at, scaling_of, stages_of, states_of
+from wherefrom.run._seeds import require_finetune, scores_of_seeds
+from wherefrom.run._stages import scaling_of, stages_of, states_of, with_own
 from wherefrom.run._trace import DEFAULT_METHOD
 from wherefrom.scores import Scores
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
-
-FILE = "check.json"
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class CheckPlan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{name} is {value}; give at least 1.")
+        if self.seeds < 0:
+            raise SettingError(f"seeds is {self.seeds}; give 0 or more.")
 
 
 def check(run: Run, plan: CheckPlan | None = None) -> Trust:
@@ -84,31 +86,33 @@ def check(run: Run, plan: CheckPlan | None = None) -> Trust:
     begun = time.perf_counter()
     if not run.queries:
         raise SettingError(f"{run.path}: no queries to check. Make the run with --queries.")
+    if plan.seeds:
+        require_finetune(run)
     recipe = run.config.recipes()[0]
     try:
         subject = bare_subject(run, recipe, plan)
     except NonFiniteError as error:
-        return _kept(run, _broken(plan, str(error), begun))
+        return keep_trust(run, _broken(plan, str(error), begun))
     findings = run_checks(subject, plan.checks, ("integrity",))
     traces: list[TraceCheck] = []
     if not any(one.check == "weights" and one.level == "failure" for one in findings):
         subject = whole_subject(run, recipe, plan, subject)
         findings += run_checks(subject, plan.checks, GROUPS[1:])
         traces = check_traces(run, subject, plan)
+    verdict = judge_run(findings, traces)
+    if plan.checks is not None:
+        # a verdict on a part of the checks must not pass for one on all
+        few = f"of {len(list_checks())} checks only these were made: {', '.join(plan.checks)}"
+        verdict = replace(verdict, reasons=(*verdict.reasons, few))
     trust = Trust(
         subject.method,
         subject.k,
-        judge_run(findings, traces),
+        verdict,
         findings,
         traces,
         time.perf_counter() - begun,
     )
-    return _kept(run, trust)
-
-
-def _kept(run: Run, trust: Trust) -> Trust:
-    write_json(run.path / FILE, trust.to_json())
-    return trust
+    return keep_trust(run, trust)
 
 
 def _broken(plan: CheckPlan, what: str, begun: float) -> Trust:
@@ -151,19 +155,17 @@ def whole_subject(run: Run, recipe: Recipe, plan: CheckPlan, subject: Subject) -
     """The same with the signals of every state, passed over where that was not done yet."""
     method = parse_method(plan.method)
     own = passes_of(run, recipe, method)
-    make_passes(
-        run, recipe, [one for state in states_of(run, recipe) for one in passes_at(state)], "checks"
-    )
+    passes = [one for state in states_of(run, recipe) for one in with_own(state, own)]
+    clear_leftovers(run, recipe, [*passes, *own])
+    make_passes(run, recipe, passes, "checks")
     known = {method.spec: checked_scores(run, recipe, method, own)}
-
-    def passes(state: State) -> list[PlannedPass]:
-        # at the end the method's own signals too, so that checks can ask it about other rows
-        return merged(
-            [*passes_at(state), *(one for one in own if state.is_final and one.state.is_final)]
-        )
-
-    stages = stages_of(run, recipe, partial(run.stored, recipe), passes, [method])
-    require_own_signals(run, stages[-1])
+    stages = stages_of(
+        run,
+        recipe,
+        partial(run.stored, recipe),
+        partial(with_own, own=own),
+        moments=Resource.MOMENTS in method.requires,
+    )
     found: dict[str, Scores] = {}
     if plan.randomised and not_randomised(method) is None:
         found = randomised_scores(run, recipe, [method])

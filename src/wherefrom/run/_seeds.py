@@ -5,12 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wherefrom.errors import SettingError
+from wherefrom.models import FinetuneSettings
 from wherefrom.scores import Scores
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
 
 FOLDER = "seeds"
+
+
+def require_finetune(run: Run) -> FinetuneSettings:
+    """The settings that a run was fine-tuned with.
+
+    Raises:
+        SettingError: nobody knows how the model was fine-tuned.
+    """
+    if run.config.finetune is None:
+        raise SettingError(
+            f"{run.path}: was not fine-tuned by wherefrom, so it cannot be done again under other seeds."
+        )
+    return run.config.finetune
 
 
 def scores_of_seeds(run: Run, method: str, count: int) -> list[Scores]:
@@ -26,13 +40,9 @@ def scores_of_seeds(run: Run, method: str, count: int) -> list[Scores]:
     Raises:
         SettingError: nobody knows how the model was fine-tuned.
     """
-    settings = run.config.finetune
     if not count:
         return []
-    if settings is None:
-        raise SettingError(
-            f"{run.path}: was not fine-tuned by wherefrom, so it cannot be done again under other seeds."
-        )
+    settings = require_finetune(run)
     found = []
     for seed in range(settings.seed + 1, settings.seed + 1 + count):
         changes = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from wherefrom.data import Recipe
 from wherefrom.diagnose import Stage
 from wherefrom.methods import Point
-from wherefrom.models import trained_state
+from wherefrom.models import read_moments, trained_state
 from wherefrom.run._gather import Read
 from wherefrom.run._states import FINAL, PlannedPass, State
 from wherefrom.signals import Kind, Need, Side, Source
@@ -46,8 +47,22 @@ def indexed(run: Run, recipe: Recipe, state: State) -> list[PlannedPass]:
     return passes_at(state, kinds) if Kind.GRADIENT in kinds else []
 
 
+def with_own(state: State, own: Sequence[PlannedPass]) -> list[PlannedPass]:
+    """The same and, at the final model, what a method of its own needs there."""
+    found = []
+    for one in passes_at(state):
+        more = [p.needs for p in own if state.is_final and p.state.is_final and p.side is one.side]
+        found.append(replace(one, needs=one.needs.union(*more)))
+    return found
+
+
 def stages_of(
-    run: Run, recipe: Recipe, read: Read, passes: Callable[[State], Sequence[PlannedPass]]
+    run: Run,
+    recipe: Recipe,
+    read: Read,
+    passes: Callable[[State], Sequence[PlannedPass]],
+    *,
+    moments: bool = False,
 ) -> list[Stage]:
     """The stages of a run.
 
@@ -56,12 +71,19 @@ def stages_of(
         recipe: of the pass.
         read: gives the signals of one pass.
         passes: whose signals a stage has; a stage of none has its weights alone.
+        moments: read the final model's optimizer state too, where it was kept.
     """
     steps = _steps(run, recipe)
     found = []
     for state in states_of(run, recipe):
-        sources: dict[Side, Source] = {one.side: read(one)[0] for one in passes(state)}
+        sources: dict[Side, Source] = {}
         point = Point(state.name, sources, state.rate, state.steps)
+        for one in passes(state):
+            sources[one.side], factors = read(one)
+            point = point if factors is None else replace(point, factors=factors)
+        folder = run.states(recipe).moments if moments and state.is_final else None
+        if folder is not None:
+            point = replace(point, moments=read_moments(folder, run.model.model))
         found.append(Stage(state.name, steps.get(state.name), _weights(run, state), point))
     return found
 
