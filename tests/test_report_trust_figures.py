@@ -29,13 +29,15 @@ AGREEMENT = {
 }
 CONVERGENCE = STATES | {
     "k": 10,
+    "method": "influence",
+    # a file has them by name
     "methods": {
+        "gradient_dot": {"accuracy": [0.0] * 3, "spearman": [0.0] * 3, "overlap": [0.0] * 3},
         "influence": {
             "accuracy": [0.2, 0.4, 0.8],
             "spearman": [-0.2, 0.5, 1.0],
             "overlap": [0.1, 0.5, 1.0],
         },
-        "gradient_dot": {"accuracy": [0.0] * 3, "spearman": [0.0] * 3, "overlap": [0.0] * 3},
     },
     "gradient_norm": [3.0, 1.0, 0.5],
     "degrees_to_previous": [None, None, 30.0],
@@ -186,7 +188,10 @@ def test_hostile_names_of_states_and_methods_stay_text(text):
         page(
             behaviour=BEHAVIOUR | {"steps": None, "stages": [end, "b", "c"]},
             convergence=CONVERGENCE
-            | {"methods": {f"influence{end}": CONVERGENCE["methods"]["influence"]}},
+            | {
+                "method": f"influence{end}",
+                "methods": {f"influence{end}": CONVERGENCE["methods"]["influence"]},
+            },
         )
         for end in ("", text)
     )

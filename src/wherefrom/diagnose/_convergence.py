@@ -61,6 +61,7 @@ def convergence(subject: Subject) -> Finding:
             "stages": [one.name for one in stages],
             "steps": [one.step for one in stages],
             "k": min(subject.k, len(subject.train)),
+            "method": subject.method,
             "methods": {
                 spec: {key: [plain(getattr(one, key)) for one in along] for key in ("accuracy",)}
                 | {

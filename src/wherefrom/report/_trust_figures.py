@@ -83,12 +83,11 @@ def _curvature(checks: Checks) -> Lines | None:
 def _convergence(checks: Checks) -> Lines | None:
     values = checks.get("convergence", {})
     axis = _stages(values)
-    # the method that is checked comes first
-    spec, along = next(iter(_mapping(values.get("methods")).items()), ("", {}))
-    along = _mapping(along)
+    spec = str(values.get("method"))
+    along = _mapping(_mapping(values.get("methods")).get(spec))
     return lines(
         "Flat at the right end = the answers hold still while training ends.",
-        f"How far the answers of {short(str(spec))} at each state are those of the final model: share of "
+        f"How far the answers of {short(spec)} at each state are those of the final model: share of "
         "the top rows in common, and Spearman’s correlation over all rows; and, where rows carry classes, "
         "the share of queries whose first row has theirs. Means over queries.",
         axis,
