@@ -14,6 +14,7 @@ What is measured already is not measured again; figures and tables are made of a
 
 import argparse
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,12 +24,12 @@ from mechanism_tables import behaviour_table, convergence_table
 from small_model import make_base
 
 from wherefrom.data import Renderer
-from wherefrom.diagnose import Subject, run_checks
+from wherefrom.diagnose import run_checks
 from wherefrom.models import trained_state
 from wherefrom.run import Run, execute, make_config
 from wherefrom.run._gather import in_memory
-from wherefrom.run._probe import RunProbe
-from wherefrom.run._stages import passes_at, scaling_of, stages_of, states_of
+from wherefrom.run._stages import passes_at
+from wherefrom.run._subject import subject_of
 from wherefrom.signals import Kind, Side
 from wherefrom.tasks import TaskSize, build_task
 
@@ -91,9 +92,7 @@ def measure(out, name, way, openers):
         return
     run, *others = [opener() for opener in openers]
     traced = is_traced(way)
-    subject = subject_of(
-        run, traced, [other.score()[other.config.recipe, METHOD] for other in others]
-    )
+    subject = checked(run, traced, [other.score()[other.config.recipe, METHOD] for other in others])
     names = ["behaviour", *(["convergence", "seeds"] if traced else [])]
     found = {one.check: one for one in run_checks(subject, names)}
     parameters = sum(p.numel() for p in run.model.model.parameters())
@@ -124,24 +123,12 @@ def gradients_of(run):
     return read
 
 
-def subject_of(run, traced, seeds):
+def checked(run, traced, seeds):
     """A run as the checks see it; with its signals at every stage where it is traced."""
     recipe = run.config.recipes()[0]
-    renderer = Renderer(run.model.tokenizer, recipe)
     passes = partial(passes_at, kinds=[Kind.GRADIENT]) if traced else lambda state: []
-    return Subject(
-        run.train,
-        run.queries,
-        renderer.render_all(run.train),
-        renderer.render_all(run.queries),
-        recipe,
-        METHOD,
-        K,
-        stages_of(run, recipe, gradients_of(run), passes),
-        RunProbe(run, states_of(run, recipe)),
-        scaling_of(run.model.model),
-        seeds={METHOD: seeds} if seeds else {},
-    )
+    found = subject_of(run, recipe, run.queries, METHOD, K, gradients_of(run), passes)
+    return replace(found, seeds={METHOD: seeds} if seeds else {})
 
 
 def small_run(out, way, size, seed):

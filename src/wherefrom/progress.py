@@ -28,14 +28,17 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def track(label: str, total: int, start: int = 0) -> Iterator[Advance]:
+def track(label: str | None, total: int, start: int = 0) -> Iterator[Advance]:
     """Shows how far a piece of work is; yields a function that is told of every step done.
 
     Args:
-        label: what is being done.
+        label: what is being done; nothing is shown when None.
         total: how many steps there are.
         start: how many of them were done by an earlier, interrupted run.
     """
+    if label is None:
+        yield lambda steps: None
+        return
     if not sys.stderr.isatty():
         begun, done, shown = time.monotonic(), start, start
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from typing import Protocol
 
 import numpy as np
@@ -59,8 +58,7 @@ def capture(
     passes.verify(shortest, tolerance=1e-3 if passes.exact else 5e-2)
     left = sum(len(batch) for chunk in missing for batch in plan.chunks[chunk])
     longest = max(int(row.loss_mask.sum()) for row in rows)
-    bar = nullcontext(_unseen) if label is None else track(label, len(rows), start=len(rows) - left)
-    with bar as advance:
+    with track(label, len(rows), start=len(rows) - left) as advance:
         for chunk in missing:
             batches = []
             for batch in plan.chunks[chunk]:
@@ -76,7 +74,3 @@ def capture(
                     sink.put(chunk, {n: np.concatenate([b[n] for b in batches]) for n in names})
             if factors is not None and chunk in unsummed:
                 factors.add(chunk, sums)
-
-
-def _unseen(_: int) -> None:
-    """Where no bar is shown."""

@@ -240,11 +240,7 @@ def same_at_base(answers: Answers) -> np.ndarray:
     "share",
 )
 def stable(answers: Answers) -> np.ndarray:
-    earlier = [
-        one.name
-        for one in answers.subject.stages
-        if one.name not in (BASE, FINAL) and one.point.sources
-    ]
+    earlier = [name for name in answers.stages if name not in (BASE, FINAL)]
     if not earlier:
         raise NotMeasured("no checkpoints are known")
     method = answers.subject.method

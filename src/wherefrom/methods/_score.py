@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +20,7 @@ from wherefrom.methods._features import RawBlock
 from wherefrom.methods._geometry import BlockCache, Geometry, changed, row_norms
 from wherefrom.methods._method import DirectMethod, Method
 from wherefrom.methods._modifiers import chosen_blocks, layer_of
-from wherefrom.progress import Advance, track
+from wherefrom.progress import track
 from wherefrom.scores import Scores
 from wherefrom.signals import Side
 
@@ -126,10 +125,6 @@ class Groups:
             held[key] = held[key] + value if key in held else value
 
 
-def _unseen(steps: int) -> None:
-    """Whom nobody watches."""
-
-
 def _walk(
     methods: Sequence[BlockMethod], point: Point, evidence: Evidence, clock: Clock, quiet: bool
 ) -> dict[str, Groups]:
@@ -143,10 +138,8 @@ def _walk(
     norms = row_norms(set(geometries.values()), point, evidence, kept, clock)
     groups = {m.spec: Groups() for m in methods}
     wholes: dict[Geometry, GramBlock] = {}
-    bar: AbstractContextManager[Advance] = nullcontext(_unseen)
-    if not quiet:
-        bar = track(f"score blocks ({point.name})", len(blocks))
-    with bar as advance:
+    label = None if quiet else f"score blocks ({point.name})"
+    with track(label, len(blocks)) as advance:
         for block in blocks:
             cache = BlockCache(point, block, evidence)
             for m in methods:

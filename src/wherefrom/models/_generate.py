@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 from wherefrom.models._load import LoadedModel
-from wherefrom.progress import Advance, track
+from wherefrom.progress import track
 
 
 def generate(
@@ -38,10 +37,7 @@ def generate(
     answers = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     device = next(loaded.model.parameters()).device
-    bar: AbstractContextManager[Advance] = (
-        nullcontext(lambda steps: None) if quiet else track(label, len(prompts))
-    )
-    with bar as advance:
+    with track(None if quiet else label, len(prompts)) as advance:
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             length = len(prompts[chosen[-1]])

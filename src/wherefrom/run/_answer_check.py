@@ -27,9 +27,9 @@ from wherefrom.errors import IdentityError, SettingError, WherefromError
 from wherefrom.progress import say
 from wherefrom.run._ask import ask_queries
 from wherefrom.run._gather import in_memory
-from wherefrom.run._probe import RunProbe
-from wherefrom.run._stages import indexed, passes_at, scaling_of, stages_of, states_of
+from wherefrom.run._stages import indexed, passes_at, states_of
 from wherefrom.run._states import PlannedPass
+from wherefrom.run._subject import subject_of
 from wherefrom.scores import Scores, ranking
 from wherefrom.signals import Side, Source
 
@@ -106,18 +106,14 @@ def _checked(run: Run, query: Example, scores: Scores, draws: int) -> TraceCheck
     def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         return run.stored(recipe, one) if one.side is Side.TRAIN else asked(one)
 
-    subject = Subject(
-        run.train,
-        [query],
-        renderer.render_all(run.train),
-        renderer.render_all([query]),
+    subject = subject_of(
+        run,
         recipe,
+        [query],
         scores.method,
         answer_size(run),
-        stages_of(run, recipe, read, partial(indexed, run, recipe)),
-        RunProbe(run, states_of(run, recipe)),
-        scaling=scaling_of(run.model.model),
-        pad_id=run.model.pad_id,
+        read,
+        partial(indexed, run, recipe),
         known={scores.method: scores},
     )
     return judged(subject, [query], spots_of(run, subject, [query], draws) if draws else {})[0]

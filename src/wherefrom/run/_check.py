@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wherefrom.data import Recipe, Renderer
+from wherefrom.data import Recipe
 from wherefrom.diagnose import (
     GROUPS,
     Finding,
@@ -26,10 +26,10 @@ from wherefrom.run._checked_scores import checked_scores, passes_of
 from wherefrom.run._index_stage import make_passes
 from wherefrom.run._kept_check import keep_trust
 from wherefrom.run._leftovers import clear_leftovers
-from wherefrom.run._probe import RunProbe
 from wherefrom.run._randomised import not_randomised, randomised_scores
 from wherefrom.run._seeds import require_finetune, scores_of_seeds
-from wherefrom.run._stages import scaling_of, stages_of, states_of, with_own
+from wherefrom.run._stages import stages_of, states_of, with_own
+from wherefrom.run._subject import subject_of
 from wherefrom.run._trace import DEFAULT_METHOD
 from wherefrom.scores import Scores
 
@@ -135,19 +135,14 @@ def _broken(plan: CheckPlan, what: str, begun: float) -> Trust:
 
 def bare_subject(run: Run, recipe: Recipe, plan: CheckPlan) -> Subject:
     """A run as checks see it before any pass: rows, weights, and whom to ask."""
-    renderer = Renderer(run.model.tokenizer, recipe)
-    return Subject(
-        run.train,
-        run.queries,
-        renderer.render_all(run.train),
-        renderer.render_all(run.queries),
+    return subject_of(
+        run,
         recipe,
+        run.queries,
         parse_method(plan.method).spec,
         answer_size(run, plan.k),
-        stages_of(run, recipe, partial(run.stored, recipe), lambda state: []),
-        RunProbe(run, states_of(run, recipe)),
-        scaling=scaling_of(run.model.model),
-        pad_id=run.model.pad_id,
+        partial(run.stored, recipe),
+        lambda state: [],
     )
 
 
