@@ -58,6 +58,10 @@ class SomeRows:
         """The array in one piece: row numbers, and their values."""
         yield np.arange(len(self._rows)), self.read(name)
 
+    def chunks(self, names: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Several arrays in one piece: row numbers, and values by name."""
+        yield np.arange(len(self._rows)), {name: self.read(name) for name in names}
+
 
 class Renamed:
     """The same signals with every block under another name.
@@ -101,6 +105,11 @@ class Renamed:
     def stream(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The array a chunk at a time by its new name."""
         return self._source.stream(self._old(name))
+
+    def chunks(self, names: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Several arrays together, a chunk of rows at a time, by their new names."""
+        for rows, found in self._source.chunks([self._old(name) for name in names]):
+            yield rows, {name: found[self._old(name)] for name in names}
 
     def _old(self, name: str) -> str:
         return name.replace(f"/{self._prefix}.", "/", 1)

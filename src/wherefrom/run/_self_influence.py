@@ -201,3 +201,6 @@ class _Slice:
 
     def stream(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield np.arange(len(self.ids)), self.read(name)
+
+    def chunks(self, names: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        yield np.arange(len(self.ids)), {name: self.read(name) for name in names}

@@ -10,6 +10,7 @@ from wherefrom.signals._need import (
     At,
     Kind,
     Need,
+    Policy,
     Side,
     both,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "MemorySignals",
     "Moments",
     "Need",
+    "Policy",
     "Side",
     "SignalArray",
     "Sink",

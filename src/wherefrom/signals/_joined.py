@@ -66,6 +66,17 @@ class JoinedSignals:
         """The array a chunk at a time: row numbers, and their values."""
         return self._holder(name).stream(name)
 
+    def chunks(self, names: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Several arrays of one source together, a chunk of rows at a time.
+
+        Raises:
+            StoreError: they do not lie in one source, whose chunks would go together.
+        """
+        holders = {id(self._holder(name)): self._holder(name) for name in names}
+        if len(holders) > 1:
+            raise StoreError(f"{', '.join(names)} do not lie in one store.")
+        yield from next(iter(holders.values())).chunks(names)
+
     def _holder(self, name: str) -> Source:
         if name not in self._by_name:
             raise StoreError(

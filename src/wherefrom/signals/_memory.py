@@ -64,3 +64,9 @@ class MemorySignals:
         for start, stop in zip(self._starts, self._starts[1:], strict=False):
             rows = self._order[start:stop]
             yield rows, values[rows]
+
+    def chunks(self, names: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Several arrays together, a chunk of rows at a time: row numbers, and values by name."""
+        for start, stop in zip(self._starts, self._starts[1:], strict=False):
+            rows = self._order[start:stop]
+            yield rows, {name: self._arrays[name][rows] for name in names}

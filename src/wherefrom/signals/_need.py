@@ -39,6 +39,14 @@ class Side(StrEnum):
     REFERENCE = "references"
 
 
+class Policy(StrEnum):
+    """What of a training row's gradients is kept."""
+
+    EXACT = "exact"
+    PROJECTED = "projected"
+    GRAM = "gram"
+
+
 LOSS_TARGET = "loss"
 SAMPLED = "sampled"
 MARGIN = "margin"

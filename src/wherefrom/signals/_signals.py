@@ -121,3 +121,7 @@ class Source(Protocol):
     def stream(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The array a chunk at a time: row numbers, and their values."""
         ...
+
+    def chunks(self, names: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Several arrays together, a chunk of rows at a time: row numbers, and values by name."""
+        ...

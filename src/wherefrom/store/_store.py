@@ -201,6 +201,20 @@ class SignalStore:
                 values = np.asarray(array[int(start) : int(stop)])
             yield self._order[start:stop], values
 
+    def chunks(self, names: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """Several arrays together, a stored chunk at a time: row numbers, and values by name.
+
+        Raises:
+            StoreError: as `read`.
+        """
+        with _damage_told(self.folder):
+            arrays = {name: self._whole(name) for name in names}
+        for start, stop in zip(self._starts, self._starts[1:], strict=False):
+            at = slice(int(start), int(stop))
+            with _damage_told(self.folder):
+                found = {name: np.asarray(array[at]) for name, array in arrays.items()}
+            yield self._order[start:stop], found
+
     def _whole(self, name: str) -> zarr.Array[Any]:
         array = self._array(name)
         if array.nchunks_initialized != array.nchunks:
