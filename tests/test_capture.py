@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from transformers.pytorch_utils import Conv1D
 
 from tiny import tiny_model, tiny_rows, tiny_tokenizer
-from wherefrom.capture import Pass, capture, find_targets
+from wherefrom.capture import Capture, Pass, find_targets
 from wherefrom.data import Renderer, get_recipe, plan_batches
 from wherefrom.errors import ModelError, NonFiniteError, SettingError
 from wherefrom.models import clean_name
@@ -246,7 +246,7 @@ def test_capture_gives_rows_back_in_the_order_of_the_data_set():
     ids = tuple(row.id for row in rows)
     arrays = [array for found in runs.arrays(rows).values() for array in found]
     sink = MemorySignals(ids, runs.blocks, arrays, plan.order, sizes, {})
-    capture(runs, rows, plan, [(frozenset(a.name for a in arrays), sink)])
+    Capture(runs, rows, plan, [(frozenset(a.name for a in arrays), sink)]).run(None)
     assert sink.missing() == ()
     assert set(sink.names()) >= {LOSS, TOKENS, *(h(pool) for pool in POOLS)}
     for i, row in enumerate(rows):

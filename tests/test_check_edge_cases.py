@@ -196,7 +196,7 @@ def test_a_method_that_takes_more_than_passes_is_refused_with_the_command(copied
 
 
 def test_a_method_that_cannot_run_here_says_why(elsewhere):
-    with pytest.raises(SettingError, match="tracin cannot be checked here: it needs checkpoints"):
+    with pytest.raises(SettingError, match="tracin cannot be checked here: needs checkpoints"):
         check(Run.open(elsewhere[0]), CheckPlan("tracin"))
 
 

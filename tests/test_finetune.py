@@ -23,7 +23,7 @@ from wherefrom.models import (
     step_seed,
     trained_state,
 )
-from wherefrom.models import _finetune as module
+from wherefrom.models import _trainer as module
 
 
 def rows_for(folder, recipe="sound-1", n=7, **changes):

@@ -1,12 +1,14 @@
 """Curvature, solvers and the two forms, against dense float64 inverses."""
 
+from threading import get_ident
+
 import numpy as np
 import pytest
 
 from drawn import BLOCKS, MEAN, NONZERO, Q, close, damping, dense, evidence, score
 from wherefrom.curvature import CovarianceBlock, Features, GramBlock
 from wherefrom.errors import SettingError
-from wherefrom.methods import parse_method, score_all
+from wherefrom.methods import BlockMethod, parse_method, score_all, select_methods
 from wherefrom.methods._features import RawBlock, matrix_shape, projections
 from wherefrom.methods._solvers import _solve
 from wherefrom.signals import Block, Side
@@ -77,6 +79,25 @@ def test_dual_and_primal_forms_agree(spec):
     scale = np.abs(dual).max()
     assert np.abs(dual - primal).max() <= 1e-5 * scale
     assert scale > 0
+
+
+@pytest.mark.parametrize("budget", [4e9, 1.0])
+def test_workers_change_no_score(budget, monkeypatch):
+    methods = [m for m in select_methods(["all"]) if isinstance(m, BlockMethod)]
+    methods += [parse_method(spec) for spec in SPECTRAL]
+    ev = evidence(n=20)
+    want = score_all(methods, ev, quiet=True).scores
+    threads = []
+    monkeypatch.setattr("wherefrom.methods._workers.workers", lambda: 3)
+    monkeypatch.setattr("wherefrom.methods._workers._IN_FLIGHT", budget)
+    asked = GramBlock.of
+    monkeypatch.setattr(
+        GramBlock, "of", lambda *rows: (threads.append(get_ident()), asked(*rows))[1]
+    )
+    for one, other in zip(score_all(methods, ev, quiet=True).scores, want, strict=True):
+        assert np.array_equal(one.values, other.values), one.method
+        assert one.settings == other.settings
+    assert (set(threads) == {get_ident()}) == (budget == 1.0)
 
 
 @pytest.mark.parametrize("n", [4, 20, 60])

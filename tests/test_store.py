@@ -11,7 +11,7 @@ from wherefrom.atomic import OURS
 from wherefrom.data import TokenRow, plan_batches
 from wherefrom.errors import IdentityError, StoreError
 from wherefrom.signals import Block, SignalArray
-from wherefrom.store import SignalStore
+from wherefrom.store import SignalStore, require_space
 
 LENGTHS = [9, 3, 7, 5, 3, 8, 2]
 IDS = tuple(f"row{i}" for i in range(len(LENGTHS)))
@@ -61,8 +61,11 @@ def filled(folder):
     return fill(create(folder))
 
 
+GROUPS = {"loss": "float32-number", "tokens": "int64-number", "gradient/w": "float32-2x3"}
+
+
 def chunk_files(folder, name):
-    return sorted(p for p in (folder / name / "c").rglob("*") if p.is_file())
+    return sorted(p for p in (folder / GROUPS[name] / "c").rglob("*") if p.is_file())
 
 
 def tree(folder):
@@ -201,9 +204,9 @@ def test_no_store_a_damaged_manifest_and_another_format_are_told_apart(tmp_path)
     manifest = tmp_path / "s" / "manifest.json"
     whole = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(whole | {"format": 99}))
-    with pytest.raises(StoreError, match="store format 99, this version reads 1"):
+    with pytest.raises(StoreError, match="store format 99, this version reads 2"):
         SignalStore.open(tmp_path / "s")
-    manifest.write_text('{"format": 1, ')
+    manifest.write_text('{"format": 2, ')
     with pytest.raises(StoreError, match=r"damaged.*--restart"):
         SignalStore.open(tmp_path / "s")
 
@@ -215,9 +218,28 @@ def test_an_array_that_is_not_there_is_named(tmp_path):
 
 def test_a_store_too_large_for_the_disk_is_refused_before_it_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=200))
-    with pytest.raises(StoreError, match=r"would take .* GB, but .* GB are free.*--blocks"):
+    with pytest.raises(StoreError) as caught:
         create(tmp_path / "s")
+    assert "would take" in str(caught.value)
+    for way in ("--signals", "--half", "--policy projected", "fewer rows", "--blocks"):
+        assert way in str(caught.value)
     assert not (tmp_path / "s").exists()
+
+
+def test_space_that_a_half_written_store_takes_already_counts_when_it_resumes(
+    tmp_path, monkeypatch
+):
+    fill(create(tmp_path / "s"), [0, 1, 2])
+    rest = sum(p.stat().st_size for name in GROUPS for p in chunk_files(tmp_path / "s", name)[:1])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * rest))
+    fill(create(tmp_path / "s"))
+    assert len(SignalStore.open(tmp_path / "s").ids) == 7
+    with pytest.raises(StoreError, match="would take"):
+        create(tmp_path / "another")
+    held = sum(p.stat().st_size for p in (tmp_path / "s").rglob("*") if p.is_file())
+    require_space(tmp_path / "s", held + rest)
+    with pytest.raises(StoreError, match=r"of it already there, but .* are free"):
+        require_space(tmp_path / "s", held + 2 * rest)
 
 
 def test_changed_rows_of_the_same_lengths_are_refused(tmp_path):
@@ -229,7 +251,7 @@ def test_changed_rows_of_the_same_lengths_are_refused(tmp_path):
 def test_a_chunk_file_that_is_gone_does_not_read_as_zeros(tmp_path):
     filled(tmp_path / "s")
     chunk_files(tmp_path / "s", "loss")[1].unlink()
-    with pytest.raises(StoreError, match=r"chunks of loss are missing.*--restart"):
+    with pytest.raises(StoreError, match=r"chunk 1 of loss is missing.*--restart"):
         SignalStore.open(tmp_path / "s").read("loss")
 
 
@@ -245,8 +267,8 @@ def test_chunks_of_zeros_are_there(tmp_path):
     [
         ("manifest.json", "[]"),
         ("manifest.json", '{"format":1}'),
-        ("zarr.json", "{"),
-        ("loss/zarr.json", None),
+        ("order/c/0", None),
+        ("order/c/0", "seven rows"),
         ("done", None),
     ],
     ids=str,
@@ -262,3 +284,55 @@ def test_a_damaged_store_says_so_and_names_the_way_out(tmp_path, file, text):
         path.unlink()
     with pytest.raises(StoreError, match="--restart"):
         SignalStore.open(tmp_path / "s").read("loss")
+
+
+def test_what_a_writer_that_was_killed_in_a_chunk_left_is_gone_in_the_end(tmp_path):
+    store = fill(create(tmp_path / "stopped"), [0])
+    fill(store, [1])
+    (tmp_path / "stopped" / "done" / "000001").unlink()
+    whole = chunk_files(tmp_path / "stopped", "gradient/w")[1]
+    whole.rename(whole.with_name(f".{whole.name}.0badcafe.partial"))
+    fill(create(tmp_path / "stopped"))
+    filled(tmp_path / "undisturbed")
+    assert tree(tmp_path / "stopped") == tree(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("wrong", ["one is missing", "one is unknown", "one has other rows"])
+def test_a_chunk_that_does_not_fit_is_not_written(tmp_path, wrong):
+    store, chunk = create(tmp_path / "s"), chunk_of(0)
+    if wrong == "one is missing":
+        del chunk["loss"]
+    elif wrong == "one is unknown":
+        chunk["loss2"] = chunk["loss"]
+    else:
+        chunk["loss"] = chunk["loss"][:1]
+    with pytest.raises(ValueError, match="chunk 0 must be"):
+        store.put(0, chunk)
+    assert 0 in store.missing()
+
+
+def test_a_full_disk_says_so_and_the_chunk_is_missing(tmp_path, monkeypatch):
+    store = create(tmp_path / "s")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wherefrom.atomic.os.fsync", full)
+        with pytest.raises(StoreError, match=r"chunk 0 could not be written \(No space left"):
+            fill(store)
+    assert list(store.missing()) == [0, 1, 2, 3]
+    fill(store)
+    assert np.array_equal(SignalStore.open(tmp_path / "s").read("loss"), WANTED["loss"])
+
+
+def test_other_ids_shapes_or_precision_are_refused(tmp_path):
+    filled(tmp_path / "s")
+    with pytest.raises(IdentityError, match="ids: "):
+        SignalStore.create(tmp_path / "s", IDS[::-1], BLOCKS, ARRAYS, PLAN, IDENTITY)
+    wider = (*ARRAYS[:2], SignalArray("gradient/w", (3, 2)))
+    with pytest.raises(IdentityError, match="arrays: "):
+        create(tmp_path / "s", arrays=wider)
+    halved = (*ARRAYS[:2], SignalArray("gradient/w", (2, 3), half=True))
+    with pytest.raises(IdentityError, match=r"half precision: .* has False, this job has True"):
+        create(tmp_path / "s", arrays=halved)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +16,21 @@ from typing import Any
 import xxhash
 
 from wherefrom.errors import StoreError
+from wherefrom.place import Place
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
-    """Yields a temporary path that replaces `target` when the block ends without an error.
+def atomic_path(target: Place) -> Iterator[Path]:
+    """Yields a temporary local path that replaces `target` when the block ends without an error.
 
-    The file is fsynced before the rename, so a crash leaves either the old file or the new one.
+    The file is fsynced before the rename, so a crash leaves either the old file or the new one. A remote
+    target is put in one piece, which an object store takes whole or not at all.
     """
+    if not isinstance(target, Path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / target.name
+            write_bytes(target, (Path(folder) / target.name).read_bytes())
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -49,18 +57,38 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_text(target: Path, text: str) -> None:
+def write_bytes(target: Place, data: bytes | bytearray) -> None:
+    """Writes bytes atomically."""
+    if isinstance(target, Path):
+        with atomic_path(target) as temporary:
+            temporary.write_bytes(data)
+        return
+    files, whole = target.fs, bytes(data)
+    try:
+        files.pipe_file(target.path, whole)
+    except FileNotFoundError:
+        # unlike an object store, a server with real folders wants them made
+        files.makedirs(target.parent.path, exist_ok=True)
+        files.pipe_file(target.path, whole)
+
+
+def drop_partials(target: Path) -> None:
+    """Deletes what killed writers of `target` left beside it."""
+    for left in target.parent.glob(f".{target.name}.*.partial"):
+        left.unlink(missing_ok=True)
+
+
+def write_text(target: Place, text: str) -> None:
     """Writes UTF-8 text atomically."""
-    with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(target, text.encode("utf-8"))
 
 
-def write_json(target: Path, value: Any) -> None:
+def write_json(target: Place, value: Any) -> None:
     """Writes JSON atomically: sorted keys, two spaces, NaN refused."""
     write_text(target, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Place) -> Any:
     """Reads JSON.
 
     Raises:
@@ -88,18 +116,35 @@ def file_name(text: str) -> str:
 OURS = ".wherefrom"
 
 
-def mark_ours(folder: Path) -> None:
+def mark_ours(folder: Place) -> None:
     """Leaves the mark without which `remove_ours` will not delete a folder."""
-    (folder / OURS).write_text("This folder was made by wherefrom and may be replaced by it.\n")
+    text = "This folder was made by wherefrom and may be replaced by it.\n"
+    if isinstance(folder, Path):
+        (folder / OURS).write_text(text)
+    else:
+        write_text(folder / OURS, text)
 
 
-def is_ours(folder: Path) -> bool:
+def is_ours(folder: Place) -> bool:
     """Whether a folder carries our mark."""
     return (folder / OURS).is_file()
 
 
-def remove_ours(folder: Path) -> None:
+def remove_ours(folder: Place) -> None:
     """Deletes a folder that is empty or carries our mark, and refuses any other.
+
+    Raises:
+        StoreError: the folder exists and wherefrom did not make it.
+    """
+    require_ours(folder)
+    if isinstance(folder, Path):
+        shutil.rmtree(folder)
+    else:
+        folder.fs.rm(folder.path, recursive=True)
+
+
+def require_ours(folder: Place) -> None:
+    """Refuses a folder that is neither empty nor carries our mark.
 
     Raises:
         StoreError: the folder exists and wherefrom did not make it.
@@ -109,4 +154,3 @@ def remove_ours(folder: Path) -> None:
             f"{folder} exists and was not made by wherefrom (no {OURS} file in it), so it is left "
             "alone. Choose another --out, or remove the folder yourself."
         )
-    shutil.rmtree(folder)

@@ -31,3 +31,7 @@ class NonFiniteError(WherefromError):
 
 class SettingError(WherefromError):
     """A setting, name or option that does not exist or does not fit."""
+
+
+class WorkerError(WherefromError):
+    """A process that shared the work ended before its time; what it finished is kept."""

@@ -18,12 +18,18 @@ from rich.progress import (
 )
 
 from wherefrom.safetext import printable
+from wherefrom.world import world
 
 Advance = Callable[[int], None]
 
 
 def say(text: str) -> None:
-    """One line to the person at the terminal; never on standard output, which is for results."""
+    """One line to the person at the terminal; never on standard output, which is for results.
+
+    Of several processes only the first one speaks.
+    """
+    if not world().first:
+        return
     print(printable(text), file=sys.stderr, flush=True)
 
 
@@ -36,7 +42,7 @@ def track(label: str | None, total: int, start: int = 0) -> Iterator[Advance]:
         total: how many steps there are.
         start: how many of them were done by an earlier, interrupted run.
     """
-    if label is None:
+    if label is None or not world().first:
         yield lambda steps: None
         return
     if not sys.stderr.isatty():

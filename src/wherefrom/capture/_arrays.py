@@ -38,7 +38,7 @@ def pooled(states: tuple[Tensor, ...], weights: Tensor) -> dict[str, np.ndarray]
     for state in states:
         state = state.detach()
         state = state.float() if state.dtype in (torch.bfloat16, torch.float16) else state
-        layers.append(torch.bmm(weights.to(state.dtype), state))
+        layers.append(torch.bmm(weights.to(state), state).to(weights.device))
     pooled = torch.stack(layers, 2)
     return {hidden_name(pool): as_array(pooled[:, i]) for i, pool in enumerate(POOLS)}
 
@@ -46,6 +46,23 @@ def pooled(states: tuple[Tensor, ...], weights: Tensor) -> dict[str, np.ndarray]
 def as_array(tensor: Tensor) -> np.ndarray:
     """A tensor as an array on the CPU."""
     return np.asarray(tensor.detach().cpu().numpy())
+
+
+def as_arrays(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """Rows of several tensors as arrays; those of one accelerator come over in one copy."""
+    device = tensors[0].device if tensors else torch.device("cpu")
+    if device.type == "cpu" or any(
+        t.device != device or t.dtype != tensors[0].dtype for t in tensors
+    ):
+        return [as_array(tensor) for tensor in tensors]
+    return split(as_array(torch.cat([t.reshape(len(t), -1) for t in tensors], 1)), tensors)
+
+
+def split(values: np.ndarray, like: Sequence[Tensor]) -> list[np.ndarray]:
+    """Columns of an array, rows × entries of all tensors, in the shape of each tensor."""
+    ends = np.cumsum([tensor[0].numel() for tensor in like])
+    parts = np.split(values, ends[:-1], axis=1)
+    return [part.reshape(tuple(t.shape)) for part, t in zip(parts, like, strict=True)]
 
 
 def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

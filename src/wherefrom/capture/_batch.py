@@ -21,17 +21,22 @@ class Batch:
 
     Attributes:
         ids: rows × T, token ids.
-        attention: rows × T, 0 on pads.
+        attention: rows × T, 0 where nothing is attended to; None where causal attention alone will do,
+            since all rows begin at once and only pads behind their ends are left out.
+        real: rows × T, whether a token is one of the row's and attended to.
         positions: rows × T, counted from the row's own start.
         labels: rows × T, the ids whose loss counts, `IGNORED` elsewhere.
+        keep: (positions,), where in the rows some counted token is predicted.
         pools: rows × pools × T, weights of each pool's mean.
         prompt_ends: (rows,), where the last prompt token is.
     """
 
     ids: Tensor
-    attention: Tensor
+    attention: Tensor | None
+    real: Tensor
     positions: Tensor
     labels: Tensor
+    keep: Tensor
     pools: Tensor
     prompt_ends: Tensor
 
@@ -61,8 +66,13 @@ def make_batch(
         labels[index, at] = np.where(row.loss_mask, row.ids, IGNORED)
         pools[index, :, at] = _pool_weights(row)
         ends[index] = start + row.prompt_end
-    arrays = (ids, attention, positions, labels, pools, ends)
-    return Batch(*(torch.from_numpy(a).to(device) for a in arrays))
+    keep = np.flatnonzero((labels[:, 1:] != IGNORED).any(0))
+    arrays = (ids, attention, attention.astype(bool), positions, labels, keep, pools, ends)
+    batch = Batch(*(torch.from_numpy(a).to(device) for a in arrays))
+    if padding_side == "right" and all(row.attention.all() for row in rows):
+        # without a mask attention has faster kernels, and the pads come after all that counts
+        batch.attention = None
+    return batch
 
 
 def _pool_weights(row: TokenRow) -> np.ndarray:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from wherefrom.capture._pass import Pass
+from wherefrom.capture._workers import fork_workers
 from wherefrom.curvature import FactorSums
 from wherefrom.data import BatchPlan, TokenRow
-from wherefrom.progress import track
+from wherefrom.progress import Advance, track
 from wherefrom.signals import TOKEN_LOSS, Sink
 
 
@@ -25,52 +28,124 @@ class FactorSink(Protocol):
         """Adds the sums over one whole chunk."""
         ...
 
+    def flush(self) -> None:
+        """Keeps what was added; called when a writer has done its share."""
+        ...
 
-def capture(
-    passes: Pass,
-    rows: Sequence[TokenRow],
-    plan: BatchPlan,
-    sinks: Sequence[tuple[frozenset[str], Sink]],
-    label: str | None = "capture",
-    factors: FactorSink | None = None,
-) -> None:
-    """Runs every chunk that some sink has not got yet, and puts it there whole.
 
-    Args:
+class Share(Protocol):
+    """One of several processes that make the same pass together, each some of its chunks."""
+
+    @property
+    def rank(self) -> int:
+        """Which one, from 0."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Of how many."""
+        ...
+
+    def wait(self) -> None:
+        """Returns when all of them have called it."""
+        ...
+
+
+FactorSinks = Callable[[int], FactorSink]
+"""Opens the sink of a writer, each of which has its own."""
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A pass over rows, and who takes what it emits.
+
+    Attributes:
         passes: the pass to run.
         rows: rows in the order of the data set.
         plan: which of them go together.
         sinks: who takes the signals, each with the names of the arrays it takes.
-        label: what the progress bar says; no bar when None.
-        factors: who takes the Kronecker factors.
-
-    Raises:
-        NonFiniteError: a row's signals are NaN or Inf; chunks before it are kept.
-        ModelError: captured gradients do not agree with autograd's on the first rows.
+        factors: who takes the Kronecker factors; several processes may write at once.
     """
-    todo = [(names, sink, set(sink.missing())) for names, sink in sinks]
-    unsummed = set(factors.missing()) if factors is not None else set()
-    missing = sorted(unsummed.union(*(chunks for _, _, chunks in todo)))
-    if not missing:
-        return
-    shortest = [rows[int(i)] for i in plan.order[:2]]
-    # bfloat16 rounds each of the two differently; what is caught here is off by far more
-    passes.verify(shortest, tolerance=1e-3 if passes.exact else 5e-2)
-    left = sum(len(batch) for chunk in missing for batch in plan.chunks[chunk])
-    longest = max(int(row.loss_mask.sum()) for row in rows)
-    with track(label, len(rows), start=len(rows) - left) as advance:
-        for chunk in missing:
+
+    passes: Pass
+    rows: Sequence[TokenRow]
+    plan: BatchPlan
+    sinks: Sequence[tuple[frozenset[str], Sink]]
+    factors: FactorSinks | None = None
+
+    def missing(self) -> list[int]:
+        """Chunks that some sink has not got yet."""
+        return sorted(self._unput().union(self.factors(0).missing() if self.factors else ()))
+
+    def run(self, label: str | None, workers: int = 1, share: Share | None = None) -> None:
+        """Runs every chunk that some sink has not got yet, and puts it there whole.
+
+        A chunk is run by one process from its first batch to its last, so that its signals do not depend
+        on how many there are.
+
+        Args:
+            label: what the progress bar says; no bar when None.
+            workers: how many one-thread processes this one forks for its share of the chunks.
+            share: which of the chunks are this process's, where several make the pass together.
+
+        Raises:
+            NonFiniteError: a row's signals are NaN or Inf; chunks before it are kept.
+            ModelError: captured gradients do not agree with autograd's on the first rows.
+            WorkerError: a forked process died; the chunks that are done are kept.
+        """
+        missing = self.missing()
+        mine = missing
+        if share is not None and share.size > 1:
+            # nobody puts a chunk before everybody has listed what is missing
+            share.wait()
+            mine = missing[share.rank :: share.size]
+        if not mine:
+            return
+        shortest = [self.rows[int(i)] for i in self.plan.order[:2]]
+        # bfloat16 rounds each of the two differently; what is caught here is off by far more
+        self.passes.verify(shortest, tolerance=1e-3 if self.passes.exact else 5e-2)
+        with track(label, len(self.rows), len(self.rows) - self._size(missing)) as advance:
+            if min(workers, len(mine)) < 2:
+                self._chunks(mine, 0 if share is None else share.rank, advance)
+                return
+            left = self._size(self._unput())
+
+            def watch() -> None:
+                nonlocal left
+                if (now := self._size(self._unput())) < left:
+                    advance(left - now)
+                    left = now
+
+            shares = [mine[i::workers] for i in range(min(workers, len(mine)))]
+            work = [partial(self._chunks, chunks, i) for i, chunks in enumerate(shares)]
+            fork_workers(work, watch)
+
+    def _unput(self) -> set[int]:
+        return {chunk for _, sink in self.sinks for chunk in sink.missing()}
+
+    def _size(self, chunks: Iterable[int]) -> int:
+        return sum(len(batch) for chunk in chunks for batch in self.plan.chunks[chunk])
+
+    def _chunks(self, chunks: Sequence[int], writer: int, advance: Advance | None = None) -> None:
+        todo = [(names, sink, set(sink.missing())) for names, sink in self.sinks]
+        factors = None if self.factors is None else self.factors(writer)
+        unsummed = set() if factors is None else set(factors.missing())
+        longest = max(int(row.loss_mask.sum()) for row in self.rows)
+        for chunk in chunks:
             batches = []
-            for batch in plan.chunks[chunk]:
-                emitted = passes.run([rows[int(plan.order[i])] for i in batch])
+            for batch in self.plan.chunks[chunk]:
+                emitted = self.passes.run([self.rows[int(self.plan.order[i])] for i in batch])
                 losses = emitted[TOKEN_LOSS]
                 gap = longest - losses.shape[1]
                 emitted[TOKEN_LOSS] = np.pad(losses, ((0, 0), (0, gap)))
                 batches.append(emitted)
-                advance(len(batch))
-            sums = passes.take_factors()
-            for names, sink, chunks in todo:
-                if chunk in chunks:
+                if advance is not None:
+                    advance(len(batch))
+            sums = self.passes.take_factors()
+            for names, sink, missing in todo:
+                if chunk in missing:
                     sink.put(chunk, {n: np.concatenate([b[n] for b in batches]) for n in names})
             if factors is not None and chunk in unsummed:
                 factors.add(chunk, sums)
+        if factors is not None:
+            factors.flush()

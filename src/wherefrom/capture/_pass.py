@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wherefrom.capture._arrays import as_array, joined, per_row, pooled, require_finite
+from wherefrom.capture._arrays import as_array, as_arrays, joined, per_row, pooled, require_finite
 from wherefrom.capture._batch import Batch, make_batch
+from wherefrom.capture._sides import Sides
 from wherefrom.capture._targets import Coverage, Target, find_targets
 from wherefrom.capture._token_errors import ErrorProjection, OutputStates
 from wherefrom.capture._token_weights import check_target, objective
 from wherefrom.curvature import FactorSums
 from wherefrom.data import TokenRow
 from wherefrom.errors import ModelError
-from wherefrom.models import CountedLosses, accepts, counted_losses
+from wherefrom.models import CountedLosses, accepts, counted_losses, input_device
 from wherefrom.signals import (
     BALANCED,
     LOSS,
@@ -55,6 +56,9 @@ class Pass:
         padding_side: where batches are padded; results do not depend on it.
         blocks: regular expression choosing the traced blocks.
         error_dimension: rows of the projection that token errors are seen through.
+        project: k of the two-sided projection that gradients are seen through (LoGra, 2405.13954): of a
+            weight matrix's input and output gradient each, before their product; 0 for none.
+        half: ask stores to keep gradients in half precision.
 
     Raises:
         ModelError: gradients are wanted and nothing can be traced.
@@ -71,6 +75,8 @@ class Pass:
         padding_side: Literal["right", "left"] = "right",
         blocks: str | None = None,
         error_dimension: int = 256,
+        project: int = 0,
+        half: bool = False,
     ) -> None:
         self.model = model.eval()
         self.reduction = reduction
@@ -88,6 +94,8 @@ class Pass:
         self.coverage = Coverage(0, 0, ())
         if goals:
             self.targets, self.coverage = find_targets(model, blocks)
+        self.half = half
+        self._sides = Sides(project)
         self._wanted = [p for p in model.parameters() if p.requires_grad]
         if padding_side == "left" and not accepts(model, "position_ids"):
             raise ModelError("this architecture takes no position_ids; pad on the right.")
@@ -102,14 +110,20 @@ class Pass:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """Traced blocks, in the model's order."""
+        """Traced blocks, in the model's order, as they are emitted."""
         pairs = [(target.weight, target.bias) for target in self.targets]
-        return tuple(block for pair in pairs for block in pair if block is not None)
+        return tuple(self._sides.block(b) for pair in pairs for b in pair if b is not None)
+
+    @property
+    def project(self) -> int:
+        """K of the projection that gradients are seen through; 0 for none."""
+        return self._sides.k
 
     @property
     def exact(self) -> bool:
         """Whether the model computes in float32 or better."""
-        return all(p.dtype in (torch.float32, torch.float64) for p in self.model.parameters())
+        floats = (p.dtype for p in self.model.parameters() if p.is_floating_point())
+        return all(dtype in (torch.float32, torch.float64) for dtype in floats)
 
     def arrays(self, rows: Sequence[TokenRow]) -> dict[str, list[SignalArray]]:
         """The arrays that the pass emits for these rows, by the need that asks for them."""
@@ -134,7 +148,8 @@ class Pass:
             found[Need(Kind.ERROR).slug] = [SignalArray(TOKEN_ERROR, shape)]
         for target in self.gradient_targets:
             found[Need(Kind.GRADIENT, target).slug] = [
-                SignalArray(gradient_name(b.name, target), b.shape) for b in self.blocks
+                SignalArray(gradient_name(b.name, target), b.shape, half=self.half)
+                for b in self.blocks
             ]
         return found
 
@@ -149,12 +164,15 @@ class Pass:
         Raises:
             NonFiniteError: a loss or gradient is NaN or Inf; the row is named.
         """
+        emitted = None
         try:
             emitted = self._run(rows)
         except torch.OutOfMemoryError:
             if len(rows) == 1:
                 raise
-            self._gradients.clear()
+        if emitted is None:
+            # not before the error is gone, whose traceback keeps the graph that did not fit
+            self._gradients, self._state_gradients = {}, {}
             half = len(rows) // 2
             return joined([self.run(rows[:half]), self.run(rows[half:])])
         require_finite(emitted, rows)
@@ -193,10 +211,12 @@ class Pass:
                 if block is None:
                     continue
                 assert isinstance(parameter, nn.Parameter)
-                captured = self._gradient(block, len(rows)).sum(0)
-                expected = torch.zeros_like(captured) if parameter.grad is None else parameter.grad
+                captured = self._gradient(self._sides.block(block), len(rows)).sum(0)
+                expected = torch.zeros_like(captured)
+                if parameter.grad is not None:
+                    expected = self._sides.seen(block, parameter.grad.to(captured.dtype))
                 scale = float(expected.norm()) + 1e-12
-                difference = float((captured - expected.to(captured.dtype)).norm()) / scale
+                difference = float((captured - expected.to(captured)).norm()) / scale
                 if not difference <= tolerance and not np.isnan(scale):
                     raise ModelError(
                         f"the captured gradient of {block.name} differs from autograd's by "
@@ -219,9 +239,9 @@ class Pass:
             for goal in self._goals:
                 self._backward(goal, found, rows, last=goal == self._goals[-1])
                 if goal in self.gradient_targets:
-                    for block in self.blocks:
-                        name = gradient_name(block.name, goal)
-                        emitted[name] = as_array(self._gradient(block, len(rows)))
+                    names = [gradient_name(block.name, goal) for block in self.blocks]
+                    found_here = [self._gradient(block, len(rows)) for block in self.blocks]
+                    emitted |= zip(names, as_arrays(found_here), strict=True)
                 if goal == LOSS_TARGET and Kind.STATE_GRADIENT in self.kinds:
                     emitted[STATE_GRADIENT] = self._stacked_state_gradients(found, len(rows))
                 self._gradients.clear()
@@ -232,25 +252,29 @@ class Pass:
     def _gradient(self, block: Block, rows: int) -> Tensor:
         # a layer that did not run (an expert that no token was sent to) has no gradient
         found = self._gradients.get(block.name)
-        device = next(self.model.parameters()).device
-        return torch.zeros(rows, *block.shape, device=device) if found is None else found
+        return torch.zeros(rows, *block.shape) if found is None else found
 
     def _forward(self, batch: Batch) -> CountedLosses:
         options: dict[str, Any] = {}
-        if accepts(self.model, "position_ids"):
-            options["position_ids"] = batch.positions
+        if batch.attention is not None:
+            options["attention_mask"] = batch.attention
+            if accepts(self.model, "position_ids"):
+                options["position_ids"] = batch.positions
         if Kind.HIDDEN in self.kinds or Kind.STATE_GRADIENT in self.kinds:
             options["output_hidden_states"] = True
         with torch.set_grad_enabled(bool(self.targets)):
             found = counted_losses(
                 self.model,
                 batch.labels,
+                keep=batch.keep,
                 input_ids=batch.ids,
-                attention_mask=batch.attention,
                 **options,
             )
         self._kept = found.counted
-        self._states = self._outputs.take(found.keep) if self._needs_states else None
+        states: Tensor | None = None
+        if self._needs_states:
+            states = self._outputs.take(found.keep).to(found.logits.device)
+        self._states = states
         if Kind.STATE_GRADIENT in self.kinds:
             for layer, state in enumerate(found.outputs.hidden_states):
                 if state.requires_grad:
@@ -262,15 +286,14 @@ class Pass:
     ) -> dict[str, np.ndarray]:
         emitted = {
             LOSS: as_array(found.losses.detach().sum(1)),
-            TOKENS: found.counted.sum(1).cpu().numpy().astype(np.int64),
+            TOKENS: np.array([row.loss_mask[1:].sum() for row in rows], dtype=np.int64),
             TOKEN_LOSS: self._token_losses(found.losses.detach(), found.counted, rows),
         }
         if Kind.HIDDEN in self.kinds:
             emitted |= pooled(found.outputs.hidden_states, batch.pools)
         if Kind.ERROR in self.kinds:
             assert self._states is not None
-            labels = batch.labels[:, 1:][:, found.keep]
-            emitted[TOKEN_ERROR] = as_array(self._errors(found, labels, self._states))
+            emitted[TOKEN_ERROR] = as_array(self._errors(found, found.labels, self._states))
         return emitted
 
     def _backward(
@@ -319,22 +342,24 @@ class Pass:
 
     def _collect(self, target: Target, activation: Tensor, delta: Tensor) -> None:
         rows = self._rows
-        a, d = per_row(activation, rows, target), per_row(delta.detach(), rows, target)
+        # an output layer's input may come from the device before
+        a = per_row(activation.to(delta.device), rows, target)
+        d = per_row(delta.detach(), rows, target)
         if self._goal == SAMPLED and Kind.FACTORS in self.kinds:
             self._add_factors(target, a, d)
             if SAMPLED not in self.gradient_targets:
                 return
         if target.weight is not None:
             pair = (a, d) if target.transposed else (d, a)
-            self._add(target.weight.name, torch.bmm(pair[0].transpose(1, 2), pair[1]))
+            self._add(target.weight.name, self._sides.gradient(target.weight, *pair))
         if target.bias is not None:
-            self._add(target.bias.name, d.sum(1))
+            self._add(target.bias.name, self._sides.bias(target.bias, d.sum(1)))
 
     def _add_factors(self, target: Target, activation: Tensor, delta: Tensor) -> None:
         length = activation.shape[1]
         # the output layer sees the predicting positions alone
-        seen = self._attention if length == self._attention.shape[1] else self._kept
-        real = seen.flatten().bool()
+        seen = self._real if length == self._real.shape[1] else self._kept
+        real = seen.flatten().bool().to(activation.device)
         if len(real) != activation.shape[0] * length:
             raise ModelError(
                 f"{(target.weight or target.bias or Block('?', ())).name}: its layer sees other tokens "
@@ -359,7 +384,7 @@ class Pass:
         def take(gradient: Tensor) -> None:
             if self._goal == LOSS_TARGET:
                 at = torch.arange(len(ends), device=gradient.device)
-                self._state_gradients[layer] = gradient[at, ends].detach()
+                self._state_gradients[layer] = gradient[at, ends.to(gradient.device)].detach()
 
         return take
 
@@ -367,15 +392,14 @@ class Pass:
         like = found.outputs.hidden_states[0]
         zero = torch.zeros(rows, like.shape[-1], dtype=like.dtype, device=like.device)
         layers = range(len(found.outputs.hidden_states))
-        return as_array(
-            torch.stack([self._state_gradients.get(i, zero) for i in layers], 1).float()
-        )
+        held = [self._state_gradients.get(i, zero).to(zero.device) for i in layers]
+        return as_array(torch.stack(held, 1).float())
 
     def _batch(self, rows: Sequence[TokenRow]) -> Batch:
-        device = next(self.model.parameters()).device
+        device = input_device(self.model)
         batch = make_batch(rows, self.pad_id, self.padding_side, device)
         self._rows = len(rows)
-        self._attention = batch.attention
+        self._real = batch.real
         return batch
 
     def _token_losses(
@@ -383,9 +407,8 @@ class Pass:
     ) -> np.ndarray:
         longest = max(int(row.loss_mask.sum()) for row in rows)
         values = np.zeros((len(rows), longest), dtype=np.float32)
-        for index in range(len(rows)):
-            found = as_array(losses[index][counted[index]])
-            values[index, : len(found)] = found
+        for line, found, places in zip(values, as_array(losses), as_array(counted), strict=True):
+            line[: places.sum()] = found[places]
         return values
 
 

@@ -38,6 +38,8 @@ def finetune(
     mode: o.Mode = "lora",
     targets: o.Targets = None,
     seed: Annotated[int, typer.Option(help="Order of rows, dropout, first weights.")] = 0,
+    device_map: o.DeviceMap = None,
+    quantize: o.Quantize = None,
     trust_remote_code: o.TrustRemoteCode = False,
 ) -> None:
     """Fine-tune a model by LoRA (or fully), keeping all that attribution will need.
@@ -64,6 +66,8 @@ def finetune(
         mask=mask,
         max_length=max_length,
         methods=chosen,
+        device_map=device_map,
+        quantize=quantize,
         trust_remote_code=trust_remote_code,
         finetune=o.tuning(epochs, rank, alpha, learning_rate, batch_size, mode, targets, seed=seed),
     )

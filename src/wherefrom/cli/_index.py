@@ -27,7 +27,11 @@ def index(
         typer.Option(help="Its training rows: file, data set or hub name.", show_default=False),
     ] = None,
     queries: Annotated[
-        str | None, typer.Option(help="Rows to explain.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Rows to explain; of a run that is there, added to those that it has.",
+            show_default=False,
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Its base model; the embedded one if not given.")
@@ -43,12 +47,16 @@ def index(
     template: o.Template = None,
     mask: o.Mask = None,
     max_length: o.MaxLength = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Of the pass: float32 (if not given) or bfloat16.")
-    ] = None,
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens of a batch; 512 if not given.")
-    ] = None,
+    precision: o.Precision = None,
+    batch_tokens: o.BatchTokens = None,
+    workers: o.Workers = None,
+    policy: o.Policy = None,
+    projection: o.Projection = None,
+    half: o.Half = None,
+    disk: o.Disk = None,
+    signals: o.Signals = None,
+    device_map: o.DeviceMap = None,
+    quantize: o.Quantize = None,
     blocks: o.Blocks = None,
     checkpoints: Annotated[
         int | None,
@@ -71,6 +79,8 @@ def index(
     Of a run that `wherefrom finetune` made: wherefrom index runs/support
 
     Of an adapter from elsewhere: wherefrom index runs/mine --model M --adapter A --data train.jsonl
+
+    On several devices: torchrun --nproc-per-node 8 -m wherefrom index runs/support
     """
     from wherefrom.methods import split_specs
     from wherefrom.progress import say
@@ -89,12 +99,20 @@ def index(
             "template": template,
             "mask": mask,
             "max_length": max_length,
+            "device_map": device_map,
+            "quantize": quantize,
             "trust_remote_code": trust_remote_code or None,
         },
         changes={"methods": split_specs(methods) if methods else None, "budget": budget},
         index={
             "precision": precision,
             "batch_tokens": batch_tokens,
+            "workers": workers,
+            "policy": policy,
+            "projection": projection,
+            "half": half,
+            "disk": disk,
+            "signals": signals,
             "blocks": blocks,
             "checkpoints": checkpoints,
             "draws": draws,

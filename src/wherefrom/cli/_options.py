@@ -47,8 +47,56 @@ Mask = Annotated[
 ]
 MaxLength = Annotated[int | None, typer.Option(min=2, help="Tokens of a row.")]
 Shape = Annotated[str | None, typer.Option(help="Row shape; detected when not given.")]
-Precision = Annotated[str, typer.Option(help="Of the pass: float32 or bfloat16.")]
-BatchTokens = Annotated[int, typer.Option(min=1, help="Most tokens of a batch of the pass.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the pass: float32, bfloat16, or auto (if not given): bfloat16 where it is fast and agrees "
+        "with float32 on a few rows."
+    ),
+]
+BatchTokens = Annotated[
+    int | None,
+    typer.Option(min=1, help="Most tokens of a batch; 512 on a CPU, 4096 elsewhere if not given."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="One-thread processes of a pass on a CPU; all cores if not given."),
+]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        help="What is kept of gradients: exact, projected, gram (their products alone; refuses later "
+        "queries), or auto (if not given)."
+    ),
+]
+Projection = Annotated[
+    int | None,
+    typer.Option(min=1, help="Longest side of a projected gradient; 16 if not given."),
+]
+Half = Annotated[
+    bool | None,
+    typer.Option(
+        "--half/--no-half",
+        help="Keep gradients in half precision; where the pass computes in it, if not given.",
+        show_default=False,
+    ),
+]
+Disk = Annotated[
+    str | None,
+    typer.Option(help="What the signals may take, as 20GB; most of what is free if not given."),
+]
+Signals = Annotated[
+    str | None,
+    typer.Option(help="Folder or URL (s3://…) for the signals; the run's folder if not given."),
+]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(help="auto spreads the base model over all devices.", show_default=False),
+]
+Quantize = Annotated[
+    str | None,
+    typer.Option(help="4bit or 8bit: the base model's weights, by bitsandbytes."),
+]
 Checkpoints = Annotated[
     int, typer.Option(min=1, help="Checkpoints of the training run that are passed over at most.")
 ]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from wherefrom.data import Example
     from wherefrom.run import Findings
-    from wherefrom.scores import TopK
+    from wherefrom.scores import Ranked
 
 _SHORT = {
     "coverage_paper": "cov. (paper)",
@@ -159,7 +159,7 @@ def _with_interval(line: dict[Any, Any], name: str) -> Any:
     return shown if low != low else f"{shown} [{low:.3f}–{high:.3f}]"
 
 
-def print_ranked(title: str, found: TopK, train: Sequence[Example]) -> None:
+def print_ranked(title: str, found: Ranked, train: Sequence[Example]) -> None:
     """Prints the ranked rows of the first query of `found`."""
     from rich.text import Text
 

@@ -45,8 +45,8 @@ def study(
     targets: o.Targets = None,
     checkpoints: o.Checkpoints = 3,
     draws: o.Draws = 32,
-    precision: o.Precision = "float32",
-    batch_tokens: o.BatchTokens = 512,
+    precision: o.Precision = None,
+    batch_tokens: o.BatchTokens = None,
     blocks: o.Blocks = None,
     form: o.Formatted = o.Format.table,
 ) -> None:
@@ -74,7 +74,7 @@ def study(
         "max_length": max_length,
         "finetune": o.tuning(epochs, rank, alpha, learning_rate, batch_size, mode, targets, seed=0),
         "index": {
-            "precision": precision,
+            "precision": precision or "auto",
             "batch_tokens": batch_tokens,
             "blocks": blocks,
             "checkpoints": checkpoints,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,13 +17,29 @@ def register(app: typer.Typer) -> None:
 
 def trace(
     run: o.RunFolder,
-    prompt: Annotated[str, typer.Option(help="What the model is asked.")],
+    prompt: Annotated[
+        str | None, typer.Option(help="What the model is asked.", show_default=False)
+    ] = None,
     response: Annotated[
         str | None,
         typer.Option(help="What it said; it is asked when not given.", show_default=False),
     ] = None,
     methods: o.Methods = "influence",
     top: Annotated[int, typer.Option(min=1, help="How many proponents and opponents.")] = 5,
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            help="Many questions with their responses, as a file or data set: signals of the training rows "
+            "pass by in chunks and need not fit memory. Methods on gradients only.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --queries: a folder for a Parquet file a method.", show_default=False
+        ),
+    ] = None,
     verify: Annotated[
         bool,
         typer.Option(
@@ -35,14 +52,23 @@ def trace(
     """The training rows that pushed the model most towards a response, and most against it.
 
     Example: wherefrom trace runs/demo --prompt "Which rule? …"
+
+    Many at once: wherefrom trace runs/demo --queries q.jsonl --top 100 --out top/
     """
     from wherefrom.cli._print import print_ranked, print_rows
     from wherefrom.cli._print_trust import print_verdict, verdict_cells
+    from wherefrom.cli._trace_many import trace_many
+    from wherefrom.errors import SettingError
     from wherefrom.methods import split_specs
     from wherefrom.run import Run
     from wherefrom.safetext import one_line
 
     opened = Run.open(run)
+    if (prompt is None) == (queries is None):
+        raise SettingError("give either --prompt or --queries.")
+    if prompt is None:
+        trace_many(opened, str(queries), split_specs(methods), top, out, form)
+        return
     answer = opened.trace(prompt, response, split_specs(methods), verify=verify)
     if form is o.Format.table:
         said = "the model says" if answer.generated else "response"

@@ -18,7 +18,6 @@ from wherefrom.counterfactual._leave_out import (
 )
 from wherefrom.counterfactual._outcome import OUTCOMES, Behaviour
 from wherefrom.counterfactual._plan import TrainingPlan
-from wherefrom.counterfactual._ranks import Ranks
 from wherefrom.counterfactual._retrainer import Retrainer
 from wherefrom.counterfactual._subsets import random_subsets, sizes, without_random, without_top
 from wherefrom.counterfactual._support import support_by_retraining
@@ -38,7 +37,6 @@ __all__ = [
     "ExactCurvature",
     "InRun",
     "OutcomeCache",
-    "Ranks",
     "Retrainer",
     "TrainingPlan",
     "UnrollCost",

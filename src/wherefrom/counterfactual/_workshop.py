@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from wherefrom.counterfactual._cache import OutcomeCache
-from wherefrom.counterfactual._ranks import Ranks
 from wherefrom.counterfactual._retrainer import Retrainer
 from wherefrom.identity import digest_value
 from wherefrom.progress import say, track
+from wherefrom.world import World
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Workshop:
     Args:
         retrainer: trains and reads.
         cache: keeps what was read.
-        ranks: the processes that share the work.
+        here: the processes that share the work.
     """
 
     def __init__(
-        self, retrainer: Retrainer, cache: OutcomeCache, ranks: Ranks | None = None
+        self, retrainer: Retrainer, cache: OutcomeCache, here: World | None = None
     ) -> None:
         self.retrainer = retrainer
         self.cache = cache
-        self.ranks = ranks or Ranks()
+        self.world = here or World()
         self.trained = 0
         self._queries = [query.digest() for query in retrainer.queries]
         self._speed: float | None = None
         # groups are cut from what the cache lacks: all must have read it before anyone adds to it
-        self.ranks.wait()
+        self.world.wait()
 
     def outcomes(
         self, weights: np.ndarray, seeds: Sequence[int], outcome: str, label: str
@@ -74,16 +74,16 @@ class Workshop:
         """
         groups = list(self._missing(weights, seeds, outcome))
         self._announce(groups, len(weights) * len(seeds), label)
-        mine = groups[self.ranks.index :: self.ranks.count]
+        mine = groups[self.world.rank :: self.world.size]
         steps = sum(len(self.retrainer.plan(group.seed).batches) for group in mine)
         if mine:
             with track(f"{label}: training steps", steps) as advance:
                 for group in mine:
                     self._train(group, advance)
         if groups:
-            self.ranks.wait()
+            self.world.wait()
             self.cache.refresh()
-            self.ranks.wait()
+            self.world.wait()
         found = [
             [self._known(line, seed, outcome) for line in np.asarray(weights)] for seed in seeds
         ]
@@ -95,7 +95,7 @@ class Workshop:
         """How long training on that many tokens takes, about; measured once."""
         if self._speed is None:
             self._speed = self.retrainer.seconds_per_token()
-        return tokens * self._speed / self.ranks.count
+        return tokens * self._speed / self.world.size
 
     def _missing(self, weights: np.ndarray, seeds: Sequence[int], outcome: str) -> Iterator[_Group]:
         size = self.retrainer.together
@@ -109,14 +109,14 @@ class Workshop:
                 yield _Group(seed, np.stack(lines[start : start + size]))
 
     def _announce(self, groups: Sequence[_Group], asked: int, label: str) -> None:
-        if not self.ranks.first:
+        if not self.world.first:
             return
         models = sum(len(group.weights) for group in groups)
         if not models:
             say(f"{label}: {asked} models, all of them known")
             return
         tokens = sum(self.retrainer.tokens(group.weights, group.seed) for group in groups)
-        over = f" on {self.ranks.count} processes" if self.ranks.count > 1 else ""
+        over = f" on {self.world.size} processes" if self.world.size > 1 else ""
         say(
             f"{label}: {models} of {asked} models to train, {tokens:,} tokens, about "
             f"{duration(self.seconds(tokens))}{over}, {self.retrainer.together} at a time"

@@ -2,82 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg
 
-from wherefrom.curvature._fisher import Filter, FisherBlock
+from wherefrom.curvature._features import Features
+from wherefrom.curvature._fisher import Filter, FisherBlock, inverse_norms
 
 _ROTATED = 2e7
 """Entries of rotated training rows that are kept."""
-Chunks = Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]
-"""Gives row numbers and gradients (rows × p), a chunk at a time, anew at every call."""
-
-
-@dataclass(frozen=True)
-class Features:
-    """Rows of gradients that are read a chunk at a time, after an affine change that all share.
-
-    Attributes:
-        chunks: where the raw rows come from.
-        rows: how many.
-        size: p of the raw rows.
-        centre: taken off every row; (p,) or None.
-        turn: p × p', applied after that; None for the identity.
-        scale: (rows,): what each row is multiplied by in the end; None for 1.
-    """
-
-    chunks: Chunks
-    rows: int
-    size: int
-    centre: np.ndarray | None = None
-    turn: np.ndarray | None = None
-    scale: np.ndarray | None = None
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> Features:
-        """Rows that are in memory."""
-        return cls(lambda: iter([(np.arange(len(values)), values)]), *values.shape)
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Row numbers and their features, float64."""
-        for rows, raw in self.chunks():
-            values = np.asarray(raw, dtype=np.float64).reshape(len(rows), self.size)
-            values = values if self.centre is None else values - self.centre
-            values = values if self.turn is None else values @ self.turn
-            yield rows, values if self.scale is None else values * self.scale[rows, None]
-
-    def mean(self) -> np.ndarray:
-        """Mean of the rows, (p,)."""
-        return np.asarray(sum(values.sum(0) for _, values in self) / self.rows)
-
-    def covariance(self) -> np.ndarray:
-        """(1/n) Σ rows rowsᵀ, p × p."""
-        return np.asarray(sum(values.T @ values for _, values in self) / self.rows)
-
-    def times(self, matrix: np.ndarray) -> np.ndarray:
-        """Rows @ matrix, n × columns."""
-        found = np.zeros((self.rows, matrix.shape[1]))
-        for rows, values in self:
-            found[rows] = values @ matrix
-        return found
-
-    def quadratic(self, matrix: np.ndarray, f: np.ndarray) -> np.ndarray:
-        """Σ_k f_k (row·m_k)² for every row, m_k the columns of the matrix; (n,)."""
-        found = np.zeros(self.rows)
-        for rows, values in self:
-            found[rows] = (values @ matrix) ** 2 @ f
-        return found
-
-    def norms(self) -> np.ndarray:
-        """Squared norms, (n,)."""
-        found = np.zeros(self.rows)
-        for rows, values in self:
-            found[rows] = np.einsum("np,np->n", values, values)
-        return found
 
 
 class CovarianceBlock(FisherBlock):
@@ -149,16 +84,29 @@ class CovarianceBlock(FisherBlock):
 
     @property
     def trace(self) -> float:
-        """tr(F)."""
-        return float(np.trace(self.covariance))
+        """tr(F); the covariance itself is not made for it."""
+        if self._shares is not None:
+            return self._shares.trace
+        if "covariance" in self.__dict__:
+            return float(np.trace(self.covariance))
+        return self._mean_square
+
+    @cached_property
+    def _mean_square(self) -> float:
+        return self.basis.mean_square()
 
     @cached_property
     def spectrum(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues of F, ascending and not below zero, and its eigenvectors, p × p."""
         if self._shares is not None:
             return self._shares.spectrum
-        values, vectors = scipy.linalg.eigh(self.covariance, driver="evd")
+        values, vectors = np.linalg.eigh(self.covariance)
         return np.maximum(values, 0.0), vectors
+
+    @cached_property
+    def turned_query(self) -> np.ndarray:
+        """Queries in F's eigenbasis, once for all methods."""
+        return np.asarray(self.query @ self.spectrum[1])
 
     @cached_property
     def _rotated(self) -> np.ndarray | None:
@@ -172,7 +120,7 @@ class CovarianceBlock(FisherBlock):
     def filtered(self, f: Filter) -> np.ndarray:
         """q·f(F)·g_i for every query and training row, q × n."""
         sigma, vectors = self.spectrum
-        turned = (self.query @ vectors) * f(sigma)
+        turned = self.turned_query * f(sigma)
         if self._rotated is not None:
             return np.asarray(turned @ self._rotated.T)
         return self.train.times((turned @ vectors.T).T).T
@@ -186,58 +134,52 @@ class CovarianceBlock(FisherBlock):
 
     def query_self_filtered(self, f: Filter) -> np.ndarray:
         """q·f(F)·q for every query, (q,)."""
-        sigma, vectors = self.spectrum
-        return np.asarray((self.query @ vectors) ** 2 @ f(sigma))
+        return np.asarray(self.turned_query**2 @ f(self.spectrum[0]))
 
     def query_energy(self) -> tuple[np.ndarray, np.ndarray]:
         """Squared coordinates of the queries in F's eigendirections (q × p), and outside: none."""
-        _, vectors = self.spectrum
-        return (self.query @ vectors) ** 2, np.zeros(len(self.query))
+        return self.turned_query**2, np.zeros(len(self.query))
 
     def coefficients(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Eigenvalues, queries' coordinates with an empty last one, and the map to scores."""
         sigma, vectors = self.spectrum
-        coordinates = self.query @ vectors
         rest = np.zeros((len(self.query), 1))
-        return np.append(sigma, 0.0), np.hstack([coordinates, rest]), self.train.times(vectors).T
+        query = np.hstack([self.turned_query, rest])
+        return np.append(sigma, 0.0), query, self.train.times(vectors).T
 
     def through_basis(self, weight: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
         """Σ_j w(q·r_j, ‖r_j‖²)(r_j·g_i), q × n."""
+        return self.train.times(self.weighted_basis(weight).T).T
+
+    def weighted_basis(self, weight: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Σ_j w(q·r_j, ‖r_j‖²) r_j, q × p."""
         found = np.zeros_like(self.query)
         for _, values in self.basis:
             norms = np.einsum("np,np->n", values, values)
             found += weight(self.query @ values.T, norms) @ values
-        return self.train.times(found.T).T
+        return found
 
     def centred(self) -> CovarianceBlock:
         """The block with the training rows' mean taken off both sides; F's own rows by their own."""
         mean = self.train.mean()
-        other = None if self.other is None else _centred(self.other, self.other.mean())
-        return CovarianceBlock(_centred(self.train, mean), self.query - mean, other)
+        other = None if self.other is None else self.other.centred(self.other.mean())
+        return CovarianceBlock(self.train.centred(mean), self.query - mean, other)
 
     def scaled(self, train: np.ndarray, query: np.ndarray) -> CovarianceBlock:
         """The block with every training row and query multiplied by a number of its own."""
-        held = self.train.scale
-        scale = train if held is None else held * train
-        rows = replace(self.train, scale=scale)
-        return CovarianceBlock(rows, self.query * query[:, None], self.other)
+        return CovarianceBlock(self.train.scaled(train), self.query * query[:, None], self.other)
+
+    def unit(self) -> CovarianceBlock:
+        """The block with training rows and queries brought to norm one, row by row as they are read."""
+        return self._unit
+
+    @cached_property
+    def _unit(self) -> CovarianceBlock:
+        query = self.query * inverse_norms(self.query_norms)[:, None]
+        return CovarianceBlock(replace(self.train, unit=True), query, self.other)
 
     def whitened(self, damping: float) -> CovarianceBlock:
         """The block with (F + λI)^(−1/2) on both sides."""
         sigma, vectors = self.spectrum
         root = (vectors / np.sqrt(sigma + damping)) @ vectors.T
-        return CovarianceBlock(_turned(self.train, root), self.query @ root)
-
-
-def _centred(rows: Features, mean: np.ndarray) -> Features:
-    if rows.turn is not None or rows.scale is not None:
-        raise ValueError("centring comes before whitening and scaling")
-    centre = mean if rows.centre is None else rows.centre + mean
-    return replace(rows, centre=centre)
-
-
-def _turned(rows: Features, matrix: np.ndarray) -> Features:
-    if rows.scale is not None:
-        raise ValueError("whitening comes before scaling")
-    turn = matrix if rows.turn is None else rows.turn @ matrix
-    return replace(rows, turn=turn)
+        return CovarianceBlock(self.train.turned(root), self.query @ root)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-import scipy.linalg
 
 from wherefrom.curvature._fisher import Filter, FisherBlock
 
@@ -19,27 +18,29 @@ class GramBlock(FisherBlock):
     and decompositions are in float64.
 
     Args:
-        gram: K = G Gᵀ, n × n.
+        gram: K = G Gᵀ, n × n, or what makes it when it is first asked for.
         cross: C = Q Gᵀ, q × n.
         query_norms: squared norms of the queries' gradients, (q,).
         size: p, entries of the block.
         basis: of another F = RᵀR/m: R Rᵀ (m × m), Q Rᵀ (q × m) and G Rᵀ (n × m); None where R = G.
+        train_norms: squared norms of the training rows' gradients, (n,); K's diagonal when None.
     """
 
     def __init__(
         self,
-        gram: np.ndarray,
+        gram: np.ndarray | Callable[[], np.ndarray],
         cross: np.ndarray,
         query_norms: np.ndarray,
         size: int,
         basis: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+        train_norms: np.ndarray | None = None,
     ) -> None:
-        self.gram = gram
+        self._gram = gram
+        self._train_norms = train_norms
         self.cross = cross
         self.query_norms = query_norms
         self.size = size
         self.basis = basis
-        self.train_norms = np.diagonal(gram)
         self._shares: GramBlock | None = None
 
     @classmethod
@@ -51,7 +52,19 @@ class GramBlock(FisherBlock):
         if basis is not None:
             r = np.asarray(basis, dtype=np.float64)
             other = (r @ r.T, q @ r.T, g @ r.T)
-        return cls(g @ g.T, q @ g.T, np.einsum("qp,qp->q", q, q), g.shape[1], other)
+        norms = [np.einsum("np,np->n", rows, rows) for rows in (g, q)]
+        # K costs n/q times what C does, and inner products and cosines do without it
+        return cls(lambda: g @ g.T, q @ g.T, norms[1], g.shape[1], other, norms[0])
+
+    @cached_property
+    def gram(self) -> np.ndarray:
+        """K = G Gᵀ, n × n."""
+        return self._gram() if callable(self._gram) else self._gram
+
+    @cached_property
+    def train_norms(self) -> np.ndarray:  # type: ignore[override]
+        """Squared norms of the training rows' gradients, (n,)."""
+        return np.diagonal(self.gram) if self._train_norms is None else self._train_norms
 
     def asked(self, train: np.ndarray, query: np.ndarray) -> GramBlock:
         """The block under other queries: rows, curvature and its decomposition are shared.
@@ -67,7 +80,8 @@ class GramBlock(FisherBlock):
             raise ValueError("the products with F's own rows are missing")
         q = np.asarray(query, dtype=np.float64)
         cross = q @ np.asarray(train, dtype=np.float64).T
-        found = GramBlock(self.gram, cross, np.einsum("qp,qp->q", q, q), self.size)
+        norms = np.einsum("qp,qp->q", q, q)
+        found = GramBlock(lambda: self.gram, cross, norms, self.size, None, self.train_norms)
         found._shares = self
         return found
 
@@ -105,7 +119,8 @@ class GramBlock(FisherBlock):
         if self._shares is not None:
             return self._shares.spectrum
         matrix = self._basis[0] / max(1, self.basis_rows)
-        values, vectors = scipy.linalg.eigh(matrix, driver="evd")
+        # numpy's, for scipy's keeps the interpreter to itself while it decomposes
+        values, vectors = np.linalg.eigh(matrix)
         return np.maximum(values, 0.0), vectors
 
     @cached_property
@@ -147,8 +162,12 @@ class GramBlock(FisherBlock):
         """Eigenvalues, queries' coordinates with the rest last, and the map to scores; see the base."""
         sigma, vectors = self.spectrum
         query, keep = self._coordinates()
-        scale = np.where(keep, 1 / np.sqrt(self.basis_rows * np.where(keep, sigma, 1.0)), 0.0)
-        train = (self._basis[2] @ vectors * scale).T
+        root = np.sqrt(self.basis_rows * np.where(keep, sigma, 1.0))
+        if self.basis is None:
+            # K U = n U σ, so no product is needed
+            train = (vectors * np.where(keep, root, 0.0)).T
+        else:
+            train = (self.basis[2] @ vectors * np.where(keep, 1 / root, 0.0)).T
         _, outside = self.query_energy()
         rest = np.sqrt(outside)
         return np.append(sigma, 0.0), np.column_stack([query, rest]), train
@@ -180,11 +199,12 @@ class GramBlock(FisherBlock):
             r, q, g = self.basis
             basis = (r, q * query[:, None], g * train[:, None])
         return GramBlock(
-            self.gram * np.outer(train, train),
+            lambda: self.gram * np.outer(train, train),
             self.cross * np.outer(query, train),
             self.query_norms * query**2,
             self.size,
             basis,
+            self.train_norms * train**2,
         )
 
     def whitened(self, damping: float) -> GramBlock:

@@ -124,8 +124,9 @@ class FactorSums:
         Raises:
             KeyError: the block was not seen.
         """
-        if self._last is not None and self._last[0] == block:
-            return self._last[1]
+        last = self._last  # once: another block's worker may replace it
+        if last is not None and last[0] == block:
+            return last[1]
         left, right = self.sums[block]
         tokens = max(1, self.tokens[block])
         # a bias sees a constant input: its second factor is a 1 that no token changes

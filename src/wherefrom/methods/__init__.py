@@ -22,7 +22,7 @@ from wherefrom.methods import (  # noqa: F401
 )
 from wherefrom.methods._block import BlockEvidence, BlockMethod, DampedMethod, Sums
 from wherefrom.methods._clock import SHARED
-from wherefrom.methods._evidence import Evidence, Point
+from wherefrom.methods._evidence import Evidence, Point, Products
 from wherefrom.methods._method import COSTS, DirectMethod, Method, Resource, Trait
 from wherefrom.methods._registry import (
     method,
@@ -33,6 +33,7 @@ from wherefrom.methods._registry import (
 )
 from wherefrom.methods._replay import ReplayMethod
 from wherefrom.methods._score import Scored, score_all
+from wherefrom.methods._streamed import cannot_stream, score_top
 
 __all__ = [
     "COSTS",
@@ -44,15 +45,18 @@ __all__ = [
     "Evidence",
     "Method",
     "Point",
+    "Products",
     "ReplayMethod",
     "Resource",
     "Scored",
     "Sums",
     "Trait",
+    "cannot_stream",
     "method",
     "parse_method",
     "registered",
     "score_all",
+    "score_top",
     "select_methods",
     "split_specs",
 ]

@@ -17,7 +17,7 @@ from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._features import RawBlock
 from wherefrom.methods._method import Method, Resource, Trait
 from wherefrom.methods._modifiers import Modifiers
-from wherefrom.signals import Moments, Need
+from wherefrom.signals import LOSS_TARGET, Moments, Need, Policy
 
 Sums = dict[str, np.ndarray]
 REMOVAL = "nats; divided by n it predicts how much the query's loss rises without the row"
@@ -58,10 +58,13 @@ class BlockEvidence:
         """The block's gradients.
 
         Raises:
-            SettingError: all blocks are taken as one, whose gradients are never in memory together.
+            SettingError: only products are here: all blocks are taken as one, or nothing else was kept.
         """
         if self._raw is None:
-            raise SettingError("this method looks at each block by itself; use scope=block.")
+            raise SettingError(
+                "this method looks at a block's gradients themselves; use scope=block, and gradients "
+                "that are kept whole."
+            )
         return self._raw
 
     @property
@@ -102,6 +105,10 @@ class BlockMethod(Modifiers, Method):
     raw_gradients: ClassVar[bool] = False
     """Whether it looks at `BlockEvidence.raw`: such methods see what projecting and choosing leave, and
     the modifiers on products do not reach them."""
+    linear: ClassVar[bool] = False
+    """Whether a row's `score` is a product with its gradient (after the modifiers) and all else a number,
+    so that one set of weights serves any number of rows. Said anew by whoever overrides `contribution` or
+    `finish`; see `is_linear`."""
     spectral: ClassVar[bool] = False
     """Whether it asks for the spectrum, so that its cost is counted among what is shared."""
 
@@ -120,6 +127,30 @@ class BlockMethod(Modifiers, Method):
     def needs(self) -> frozenset[Need]:
         """The gradients that the modifiers ask for."""
         return self.signals
+
+    def refusal(self, policy: Policy) -> str | None:
+        """Why it cannot be scored under a policy: products alone know one target and one set of rows."""
+        if policy is not Policy.GRAM or self.raw_gradients:
+            return super().refusal(policy)
+        apart = {
+            "the gradients of other tokens": self.target != LOSS_TARGET,
+            "the reference answers' gradients": self.reference,
+            "gradients under drawn labels": self.curvature == "true",
+            "gradients to project": self.project > 0,
+            "gradients for the primal form": self.form == "primal",
+        }
+        missing = [what for what, wanted in apart.items() if wanted]
+        return f"only products are kept, not {' nor '.join(missing)}" if missing else None
+
+    @classmethod
+    def is_linear(cls) -> bool:
+        """Whether scores are linear in the row's gradient, as the class says that last defined them."""
+        for one in cls.__mro__:
+            if "linear" in vars(one):
+                return bool(vars(one)["linear"])
+            if {"contribution", "finish"} & vars(one).keys():
+                return False
+        return False
 
     @property
     def scale(self) -> str:

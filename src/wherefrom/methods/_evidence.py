@@ -4,13 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
-from wherefrom.curvature import FactorSums
+from wherefrom.curvature import FactorSums, GramBlock
 from wherefrom.data import Example, Recipe
 from wherefrom.errors import SettingError
-from wherefrom.signals import Moments, Side, Source
+from wherefrom.signals import Block, Moments, Side, Source
+
+
+class Products(Protocol):
+    """Inner products of gradients, block by block, where the gradients themselves were let go."""
+
+    @property
+    def train_ids(self) -> tuple[str, ...]:
+        """Ids of the training rows."""
+        ...
+
+    @property
+    def query_ids(self) -> tuple[str, ...]:
+        """Ids of the queries."""
+        ...
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Blocks whose products are there."""
+        ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What they were made from."""
+        ...
+
+    def gram(self, block: str) -> GramBlock:
+        """One block's products."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +53,7 @@ class Point:
         steps: how many steps these were.
         moments: AdamW's moments by block; empty where none were saved or needed.
         factors: Kronecker factors; None where none were needed.
+        products: inner products of gradients, where nothing else of them was kept (`Policy.GRAM`).
     """
 
     name: str
@@ -32,6 +62,12 @@ class Point:
     steps: int = 0
     moments: Mapping[str, Moments] = field(default_factory=dict)
     factors: FactorSums | None = None
+    products: Products | None = None
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Blocks whose gradients, or products of them, are there."""
+        return self.source(Side.TRAIN).blocks if self.products is None else self.products.blocks
 
     def source(self, side: Side) -> Source:
         """Signals of one side.

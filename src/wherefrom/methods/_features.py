@@ -7,7 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
-from wherefrom.curvature import CovarianceBlock, Features, FisherBlock, GramBlock
+from wherefrom.curvature import (
+    CovarianceBlock,
+    Features,
+    FisherBlock,
+    GramBlock,
+    matrix_shape,
+    projections,
+)
 from wherefrom.methods._evidence import Point
 from wherefrom.signals import SAMPLED, Block, Side, gradient_name
 
@@ -37,6 +44,11 @@ class RawBlock:
         self._left, self._right = projections(block, project) if project else (None, None)
 
     @property
+    def name(self) -> str:
+        """Name of the array that holds the gradients."""
+        return gradient_name(self.block.name, self.target)
+
+    @property
     def size(self) -> int:
         """Entries of a row after projecting."""
         rows, columns = matrix_shape(self.block)
@@ -47,25 +59,29 @@ class RawBlock:
     @cached_property
     def train(self) -> np.ndarray:
         """Training rows' gradients, float32, n × the weight's shape (k × k where projected)."""
-        return self._projected(self.point.source(Side.TRAIN).read(self._name(self.target)))
+        return self.projected(self.point.source(Side.TRAIN).read(self.name))
 
     @cached_property
     def query(self) -> np.ndarray:
         """Queries' gradients, float32, q × the same shape; less the reference answer's if asked."""
-        found = self.point.source(Side.QUERY).read(self._name(self.target))
+        found = self.point.source(Side.QUERY).read(self.name)
         if self.reference:
-            found = found - self.point.source(Side.REFERENCE).read(self._name(self.target))
-        return self._projected(found)
+            found = found - self.point.source(Side.REFERENCE).read(self.name)
+        return self.projected(found)
 
     @cached_property
     def drawn(self) -> np.ndarray:
         """Training rows' gradients under labels drawn from the model, n × the same shape."""
-        return self._projected(self.point.source(Side.TRAIN).read(self._name(SAMPLED)))
+        return self.projected(
+            self.point.source(Side.TRAIN).read(gradient_name(self.block.name, SAMPLED))
+        )
 
     def stream(self, target: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Row numbers and training rows' gradients, a chunk at a time."""
-        for rows, values in self.point.source(Side.TRAIN).stream(self._name(target)):
-            yield rows, self._projected(values)
+        for rows, values in self.point.source(Side.TRAIN).stream(
+            gradient_name(self.block.name, target)
+        ):
+            yield rows, self.projected(values)
 
     def gram(self, curvature: str) -> GramBlock:
         """The dual form."""
@@ -91,46 +107,14 @@ class RawBlock:
             return Features.of(flat(getattr(self, attribute)))
         return Features(lambda: self.stream(target), rows, self.size)
 
-    def _name(self, target: str) -> str:
-        return gradient_name(self.block.name, target)
-
-    def _projected(self, values: np.ndarray) -> np.ndarray:
+    def projected(self, values: np.ndarray) -> np.ndarray:
+        """Gradients as they were read, projected as the block's are."""
         if not self.project:
             return values
         matrices = values.reshape(len(values), *matrix_shape(self.block))
         if self._left is not None:
             matrices = self._left @ matrices
         return matrices if self._right is None else matrices @ self._right.T
-
-
-def matrix_shape(block: Block) -> tuple[int, int]:
-    """A block's shape as rows × columns; a bias is one column.
-
-    Example:
-        >>> matrix_shape(Block("bias", (8,)))
-        (8, 1)
-    """
-    rows, *rest = block.shape
-    return rows, int(np.prod(rest)) if rest else 1
-
-
-def projections(block: Block, k: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """P_o (k × rows) and P_i (k × columns), Gaussian with variance 1/k.
-
-    A side no longer than k is left as it is: None. ⟨P_o G P_iᵀ, P_o H P_iᵀ⟩ is ⟨G, H⟩ in expectation
-    (LoGra, 2405.13954). Seeded by the block's name and shape, so that queries captured later meet the same
-    projection.
-    """
-    seed = [k, *block.shape, *block.name.encode("utf-8")]
-    rng = np.random.default_rng(seed)
-
-    def draw(length: int) -> np.ndarray | None:
-        if length <= k:
-            return None
-        return rng.standard_normal((k, length), dtype=np.float32) / np.float32(np.sqrt(k))
-
-    rows, columns = matrix_shape(block)
-    return draw(rows), draw(columns)
 
 
 def flat(values: np.ndarray) -> np.ndarray:

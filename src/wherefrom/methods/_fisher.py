@@ -17,6 +17,7 @@ from wherefrom.methods._registry import method
 class Influence(DampedMethod):
     """Exact damped empirical-Fisher influence qᵀ(F + λI)⁻¹g_i (Koh & Liang 2017)."""
 
+    linear: ClassVar[bool] = True
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "1703.04730"
     spectral: ClassVar[bool] = True
@@ -121,6 +122,7 @@ class DataInf(DampedMethod):
     paper states the negative, the effect of up-weighting a row on the query's loss.
     """
 
+    linear: ClassVar[bool] = True
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "2310.00902"
     unit: ClassVar[str] = REMOVAL
@@ -148,6 +150,7 @@ class Lissa(DampedMethod):
         steps: most steps taken.
     """
 
+    linear: ClassVar[bool] = True
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "1602.03943"
     spectral: ClassVar[bool] = True
@@ -188,6 +191,7 @@ class PaperLissa(DampedMethod):
     paper's tables can be made again; not a method to use.
     """
 
+    linear: ClassVar[bool] = True
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "2409.19998"
     spectral: ClassVar[bool] = True

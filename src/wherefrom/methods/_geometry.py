@@ -12,7 +12,8 @@ from wherefrom.methods._block import BlockMethod
 from wherefrom.methods._clock import SHARED, Clock
 from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._features import RawBlock
-from wherefrom.signals import Block, Side
+from wherefrom.methods._workers import in_order
+from wherefrom.signals import Block
 
 Norms = dict["Geometry", tuple[np.ndarray, np.ndarray]]
 
@@ -56,6 +57,12 @@ class BlockCache:
             self._raw[key] = RawBlock(self.point, self.block, *key)
         return self._raw[key]
 
+    def any(self, g: Geometry) -> bool:
+        """Whether the gradients that a geometry starts from are not all zero."""
+        if self.point.products is not None:
+            return bool(self.gram(g).train_norms.any())
+        return bool(self.raw(g).train.any())
+
     def gram(self, g: Geometry) -> GramBlock:
         """The dual form before centring, whitening and normalising."""
         found = self._product(g, "dual")
@@ -65,17 +72,22 @@ class BlockCache:
     def fisher(self, g: Geometry, norms: tuple[np.ndarray, np.ndarray] | None) -> FisherBlock:
         """The products under a geometry, in the form asked for or the smaller one."""
         if g not in self._changed:
-            raw = self.raw(g)
-            rows = len(self.evidence.train_rows)
-            form = g.form
-            if form == "auto":
-                form = "primal" if raw.size < rows else "dual"
-            self._changed[g] = changed(self._product(g, form), g, norms, self.evidence)
+            self._changed[g] = changed(self._product(g, self._form(g)), g, norms, self.evidence)
         return self._changed[g]
+
+    def _form(self, g: Geometry) -> str:
+        if self.point.products is not None:
+            return "dual"
+        if g.form != "auto":
+            return g.form
+        return "primal" if self.raw(g).size < len(self.evidence.train_rows) else "dual"
 
     def _product(self, g: Geometry, form: str) -> FisherBlock:
         key = (g.target, g.reference, g.project, g.curvature, form)
         if key not in self._products:
+            if self.point.products is not None:
+                self._products[key] = self.point.products.gram(self.block.name)
+                return self._products[key]
             raw = self.raw(g)
             if g.reference and g.curvature == "empirical":
                 # other queries, the same training rows: what was decomposed for the plain ones serves
@@ -113,6 +125,13 @@ def changed(
     return block
 
 
+def block_bytes(point: Point, evidence: Evidence, geometries: int) -> float:
+    """Bytes that the widest block may take while it is scored: gradients, products, decompositions."""
+    n, p = len(evidence.train_rows), max(block.size for block in point.blocks)
+    side = min(n, p)
+    return 12.0 * n * p + 8.0 * geometries * (n * min(n, p) + 3 * side**2)
+
+
 def row_norms(
     geometries: set[Geometry],
     point: Point,
@@ -122,14 +141,18 @@ def row_norms(
 ) -> Norms:
     """Norms over all chosen blocks together: a walk of its own, before the one that scores."""
     wanted = [g for g in geometries if g.normalise == "row" and g.scope == "block"]
+    if not wanted:
+        return {}
+
+    def of_block(block: Block) -> Norms:
+        cache = BlockCache(point, block, evidence)
+        found = {g: cache.fisher(g, None) for g in wanted if block.name in kept[g.layers]}
+        return {g: (fisher.train_norms, fisher.query_norms) for g, fisher in found.items()}
+
     sums: Norms = {}
     with clock.at(SHARED):
-        for block in point.source(Side.TRAIN).blocks if wanted else ():
-            cache = BlockCache(point, block, evidence)
-            for g in wanted:
-                if block.name in kept[g.layers]:
-                    found = cache.fisher(g, None)
-                    pair = (found.train_norms, found.query_norms)
-                    held = sums.get(g)
-                    sums[g] = pair if held is None else (held[0] + pair[0], held[1] + pair[1])
+        for found in in_order(of_block, point.blocks, block_bytes(point, evidence, len(wanted))):
+            for g, pair in found.items():
+                held = sums.get(g)
+                sums[g] = pair if held is None else (held[0] + pair[0], held[1] + pair[1])
     return {g: (inverse_norms(t), inverse_norms(q)) for g, (t, q) in sums.items()}

@@ -20,6 +20,7 @@ class GradientDot(BlockMethod):
     TracIn of the last checkpoint alone (Pruthi et al. 2020).
     """
 
+    linear: ClassVar[bool] = True
     family: ClassVar[str] = "gradient"
     paper: ClassVar[str] = "2002.08484"
     unit: ClassVar[str] = "nats off the query's loss for a unit gradient step on the row"

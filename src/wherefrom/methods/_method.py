@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wherefrom.methods._evidence import Evidence
-from wherefrom.signals import At, Kind, Need
+from wherefrom.signals import At, Kind, Need, Policy
 
 
 class Trait(StrEnum):
@@ -68,6 +68,24 @@ class Method(ABC):
     def requires(self) -> frozenset[Resource]:
         """What else it must be given, under its settings."""
         return self.resources
+
+    @property
+    def policies(self) -> frozenset[Policy]:
+        """What may be kept of gradients so that it can still be scored."""
+        return frozenset(policy for policy in Policy if self.refusal(policy) is None)
+
+    def refusal(self, policy: Policy) -> str | None:
+        """Why it cannot be scored where that is what is kept of gradients; None where it can."""
+        kinds = {need.kind for need in self.needs}
+        if policy is Policy.EXACT or Kind.GRADIENT not in kinds:
+            return None
+        if policy is Policy.GRAM:
+            return "it looks at gradients themselves, and only their products are kept"
+        if Kind.FACTORS in kinds:
+            return "Kronecker factors belong to whole weight matrices, and gradients are projected"
+        if Resource.MOMENTS in self.requires:
+            return "AdamW's moments belong to single weights, and gradients are projected"
+        return None
 
     @classmethod
     def variants(cls) -> list[Method]:

@@ -7,10 +7,16 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from wherefrom.curvature import CovarianceBlock, FisherBlock, GramBlock
+from wherefrom.curvature import (
+    CovarianceBlock,
+    FisherBlock,
+    GramBlock,
+    matrix_shape,
+    projections,
+)
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
-from wherefrom.methods._features import flat, matrix_shape, projections
+from wherefrom.methods._features import flat
 from wherefrom.methods._fisher import Influence
 from wherefrom.methods._method import Method, Resource, Trait
 from wherefrom.methods._registry import method

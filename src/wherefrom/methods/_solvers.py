@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 import scipy.linalg
 
+from wherefrom.curvature import matrix_shape
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import REMOVAL, BlockEvidence, DampedMethod, Sums
-from wherefrom.methods._features import flat, matrix_shape
+from wherefrom.methods._features import flat
 from wherefrom.methods._registry import method
 
 
@@ -27,6 +28,7 @@ class ConjugateGradient(DampedMethod):
         steps: most steps taken.
     """
 
+    linear: ClassVar[bool] = True
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "Martens 2010"
     unit: ClassVar[str] = REMOVAL
@@ -97,6 +99,7 @@ class Arnoldi(DampedMethod):
         k: directions kept, of each block.
     """
 
+    linear: ClassVar[bool] = True
     family: ClassVar[str] = "influence"
     paper: ClassVar[str] = "2112.03052"
     unit: ClassVar[str] = REMOVAL

@@ -8,6 +8,7 @@ from wherefrom.models._load import LoadedModel, Precision, fingerprint, load_mod
 from wherefrom.models._loss import IGNORED, CountedLosses, accepts, counted_losses
 from wherefrom.models._moments import has_moments, read_moments
 from wherefrom.models._padding import pad_rows
+from wherefrom.models._placement import DeviceMap, input_device, is_spread
 from wherefrom.models._points import (
     Checkpoint,
     at_weights,
@@ -19,15 +20,18 @@ from wherefrom.models._points import (
     trained_state,
 )
 from wherefrom.models._prepare import learning_rates, prepare, step_seed
+from wherefrom.models._quantize import Quantize, is_quantized
 from wherefrom.models._settings import FinetuneSettings, has_fast_bfloat16
 
 __all__ = [
     "IGNORED",
     "Checkpoint",
     "CountedLosses",
+    "DeviceMap",
     "FinetuneSettings",
     "LoadedModel",
     "Precision",
+    "Quantize",
     "accepts",
     "at_weights",
     "batch_order",
@@ -40,6 +44,9 @@ __all__ = [
     "generate",
     "has_fast_bfloat16",
     "has_moments",
+    "input_device",
+    "is_quantized",
+    "is_spread",
     "learning_rates",
     "load_model",
     "load_tokenizer",

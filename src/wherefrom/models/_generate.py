@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from wherefrom.models._load import LoadedModel
+from wherefrom.models._placement import input_device
 from wherefrom.progress import track
 
 
@@ -36,7 +37,7 @@ def generate(
     """
     answers = [""] * len(prompts)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    device = next(loaded.model.parameters()).device
+    device = input_device(loaded.model)
     with track(None if quiet else label, len(prompts)) as advance:
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]

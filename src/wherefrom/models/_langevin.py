@@ -18,6 +18,7 @@ from wherefrom.identity import digest_value, require_same
 from wherefrom.models._load import LoadedModel
 from wherefrom.models._loss import counted_losses
 from wherefrom.models._padding import pad_rows
+from wherefrom.models._placement import input_device
 from wherefrom.models._points import WEIGHTS, put_state, state_digest, trained_state
 from wherefrom.progress import track
 
@@ -134,7 +135,7 @@ def _gradient(
     put_state(model, state)
     chosen = np.random.default_rng(step).choice(len(rows), min(_BATCH, len(rows)), replace=False)
     batch = [rows[int(i)] for i in chosen]
-    padded = pad_rows(batch, loaded.pad_id, next(model.parameters()).device)
+    padded = pad_rows(batch, loaded.pad_id, input_device(model))
     with torch.enable_grad():
         found = counted_losses(model, **padded)
         loss = (found.losses.sum(1) / found.counted.sum(1)).mean()

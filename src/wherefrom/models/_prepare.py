@@ -9,13 +9,20 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import get_scheduler, set_seed
 
-from wherefrom.errors import ModelError
+from wherefrom.errors import ModelError, SettingError
 from wherefrom.models._load import LoadedModel, load_model
+from wherefrom.models._placement import DeviceMap
+from wherefrom.models._quantize import Quantize
 from wherefrom.models._settings import FinetuneSettings
 
 
 def prepare(
-    spec: str, settings: FinetuneSettings, *, trust_remote_code: bool = False
+    spec: str,
+    settings: FinetuneSettings,
+    *,
+    device_map: DeviceMap | None = None,
+    quantize: Quantize | None = None,
+    trust_remote_code: bool = False,
 ) -> LoadedModel:
     """Loads a base model and makes it ready for its first training step.
 
@@ -25,14 +32,28 @@ def prepare(
     Args:
         spec: the base model, as for `load_model`.
         settings: what is trained, and in which precision.
+        device_map: as for `load_model`.
+        quantize: as for `load_model`; for an adapter alone.
         trust_remote_code: run code that ships with the model.
 
     Raises:
         ModelError: the model cannot be loaded or adapted.
+        SettingError: all weights were to be trained and quantised too.
     """
+    if quantize is not None and settings.mode == "full":
+        raise SettingError(
+            f"quantize={quantize} keeps the base's weights frozen, so they cannot all be trained. Train a "
+            "LoRA adapter (mode lora), or leave quantize out."
+        )
     # all weights trained in bfloat16 would lose small updates: they stay float32 under autocast
     precision = settings.resolved_precision() if settings.mode == "lora" else "float32"
-    loaded = load_model(spec, precision=precision, trust_remote_code=trust_remote_code)
+    loaded = load_model(
+        spec,
+        precision=precision,
+        device_map=device_map,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+    )
     for parameter in loaded.model.parameters():
         parameter.requires_grad_(settings.mode == "full")
     if settings.mode == "lora":

@@ -10,7 +10,7 @@ from wherefrom.report._data import Key, ReportData
 from wherefrom.report._names import class_of, method_names, short
 from wherefrom.report._numbers import score
 from wherefrom.safetext import one_line, printable
-from wherefrom.scores import Scores, TopK
+from wherefrom.scores import Ranked, Scores
 
 MOST_QUERIES = 8
 MOST_METHODS = 3
@@ -115,14 +115,14 @@ def samples(data: ReportData, standing: tuple[Key, ...]) -> tuple[Sample, ...]:
     )
 
 
-def _ends(scores: Scores) -> tuple[TopK, TopK]:
+def _ends(scores: Scores) -> tuple[Ranked, Ranked]:
     rows = len(scores.train_ids)
     below = max(0, min(OPPONENTS, rows - PROPONENTS))
     return scores.top(PROPONENTS), scores.top(below, opponents=True)
 
 
 def _cited(
-    top: TopK, place: int, query: Example, train: tuple[Example, ...], *, from_below: bool
+    top: Ranked, place: int, query: Example, train: tuple[Example, ...], *, from_below: bool
 ) -> tuple[Cited, ...]:
     cited = []
     pairs = zip(top.indices[place].tolist(), top.values[place].tolist(), strict=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wherefrom.data import Example
 from wherefrom.diagnose import TraceCheck
-from wherefrom.scores import Scores, TopK
+from wherefrom.scores import Ranked, Scores
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Answer:
     trust: TraceCheck
     seconds: float
 
-    def top(self, k: int = 10) -> TopK:
+    def top(self, k: int = 10) -> Ranked:
         """Proponents by the leading method: the rows that pushed most towards the response."""
         return self.scores[0].top(k)
 
-    def opponents(self, k: int = 10) -> TopK:
+    def opponents(self, k: int = 10) -> Ranked:
         """Opponents by the leading method: the rows that pushed most against the response."""
         return self.scores[0].top(k, opponents=True)

@@ -101,7 +101,7 @@ def _checked(run: Run, query: Example, scores: Scores, draws: int) -> TraceCheck
     """The same; without draws there is no spot check."""
     recipe = run.config.recipes()[0]
     renderer = Renderer(run.model.tokenizer, recipe)
-    asked = in_memory(run.model, renderer, {Side.QUERY: [query]}, run.config.index)
+    asked = in_memory(run.model, renderer, {Side.QUERY: [query]}, run.passing)
 
     def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         return run.stored(recipe, one) if one.side is Side.TRAIN else asked(one)

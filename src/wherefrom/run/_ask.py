@@ -14,7 +14,6 @@ from wherefrom.counterfactual import (
     Asked,
     Behaviour,
     OutcomeCache,
-    Ranks,
     Retrainer,
     Workshop,
 )
@@ -22,6 +21,7 @@ from wherefrom.data import Example, Renderer
 from wherefrom.errors import SettingError
 from wherefrom.methods import Evidence, parse_method, score_all
 from wherefrom.scores import Scores, read_matrix
+from wherefrom.world import World
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -90,14 +90,14 @@ class CounterfactualPlan:
 
 
 def ask(
-    run: Run, plan: CounterfactualPlan, ranks: Ranks | None = None
+    run: Run, plan: CounterfactualPlan, here: World | None = None
 ) -> tuple[Asked, list[Scores]]:
     """Makes ready to retrain a run: for experiments beyond those of `PARTS`.
 
     Args:
         run: whose recipe is trained again; scored where it is not yet.
         plan: outcome, seeds, queries, cache and methods; the rest plays no part.
-        ranks: the processes that share the work; this one alone when None.
+        here: the processes that share the work; this one alone when None.
 
     Returns:
         What to ask (outcomes of any subset of the rows), and the scores of the plan's methods.
@@ -105,17 +105,17 @@ def ask(
     Raises:
         SettingError: the run has no queries.
     """
-    ranks = ranks or Ranks()
+    here = here or World()
     if not run.queries:
         raise SettingError(f"{run.path}: no queries to ask. Make the run with --queries.")
     settings = run.config.finetune
     assert settings is not None, "checked before"
-    if not ranks.first:
-        ranks.wait()
+    if not here.first:
+        here.wait()
     recipe = run.config.recipes()[0]
     scores = [found for (name, _), found in run.score().items() if name == recipe.name]
-    if ranks.first:
-        ranks.wait()
+    if here.first:
+        here.wait()
     if plan.methods is not None:
         wanted = {parse_method(spec).spec for spec in plan.methods}
         scores = [one for one in scores if one.method in wanted]
@@ -133,7 +133,7 @@ def ask(
         behaviour=behaviour,
         cache=plan.cache,
         together=plan.together,
-        ranks=ranks,
+        here=here,
     )
     return asked, scores
 
@@ -147,7 +147,7 @@ def ask_queries(
     behaviour: Behaviour | None = None,
     cache: Path | None = None,
     together: int | None = None,
-    ranks: Ranks | None = None,
+    here: World | None = None,
 ) -> Asked:
     """Makes ready to train a run again, whole or for a few steps, and ask it queries.
 
@@ -159,7 +159,7 @@ def ask_queries(
         behaviour: how to tell whether a model behaves; its name then is the outcome.
         cache: folder of the outcomes; the run's own when None.
         together: adapters trained at once; chosen when None.
-        ranks: the processes that share the work; this one alone when None.
+        here: the processes that share the work; this one alone when None.
     """
     settings = run.config.finetune
     assert settings is not None, "checked before"
@@ -176,7 +176,7 @@ def ask_queries(
     )
     kept = OutcomeCache(cache or run.path / "counterfactual" / "cache")
     return Asked(
-        Workshop(retrainer, kept, ranks or Ranks()),
+        Workshop(retrainer, kept, here or World()),
         seeds,
         outcome if behaviour is None else behaviour.name,
         tuple(query.id for query in queries),

@@ -13,8 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from wherefrom.atomic import write_json
+from wherefrom.atomic import read_json, write_json
 from wherefrom.errors import DataError
+from wherefrom.world import world
 
 _PACKAGES = ("wherefrom", "torch", "transformers", "peft", "trl", "zarr", "numpy", "scipy")
 
@@ -32,10 +33,16 @@ class Card:
         else:
             self.entries = {"versions": _versions(), "hardware": _hardware(), "timings": {}}
 
+    def reload(self) -> None:
+        """Takes up what another process has written since."""
+        if self.path.is_file():
+            self.entries = read_json(self.path)
+
     def set(self, key: str, value: Any) -> None:
-        """Writes one entry."""
+        """Writes one entry; of several processes only the first one writes."""
         self.entries[key] = value
-        write_json(self.path, self.entries)
+        if world().first:
+            write_json(self.path, self.entries)
 
     def note(self, text: str) -> None:
         """Adds a warning that belongs to the run, once."""

@@ -32,6 +32,7 @@ from wherefrom.run._stages import stages_of, states_of, with_own
 from wherefrom.run._subject import subject_of
 from wherefrom.run._trace import DEFAULT_METHOD
 from wherefrom.scores import Scores
+from wherefrom.signals import Policy
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -86,6 +87,11 @@ def check(run: Run, plan: CheckPlan | None = None) -> Trust:
     begun = time.perf_counter()
     if not run.queries:
         raise SettingError(f"{run.path}: no queries to check. Make the run with --queries.")
+    if run.policy is Policy.GRAM:
+        raise SettingError(
+            f"{run.path}: checks look at gradients, and they were let go (policy gram). Index with "
+            "--policy exact or projected and --restart."
+        )
     if plan.seeds:
         require_finetune(run)
     recipe = run.config.recipes()[0]

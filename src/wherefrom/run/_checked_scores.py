@@ -28,9 +28,9 @@ def passes_of(run: Run, recipe: Recipe, method: Method) -> list[PlannedPass]:
     resources = {Resource.REFERENCES}
     resources |= {Resource.MOMENTS} if states.moments else set()
     resources |= {Resource.REPLAY} if can_replay(run, recipe) else set()
-    plan = make_plan([method], states, frozenset(resources))
+    plan = make_plan([method], states, frozenset(resources), policy=run.policy)
     for why in plan.left_out.values():
-        raise SettingError(f"{method.spec} cannot be checked here: it {why}.")
+        raise SettingError(f"{method.spec} cannot be checked here: {why}.")
     replays = wanted([method])
     # draws, references and replays are the index's to make
     whole = len(read_replays(run, replays)) == len(replays) and all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +21,19 @@ class IndexSettings(BaseModel):
     """How the pass over the rows is run; batches and padding change no result.
 
     Attributes:
-        precision: of the model's weights during the pass.
-        batch_tokens: most tokens of a batch.
+        precision: of the model's weights during the pass. `auto` takes bfloat16 where the hardware
+            multiplies it fast and gradients of the first rows agree with those in float32.
+        batch_tokens: most tokens of a batch; 512 on a CPU and 4,096 on an accelerator when None.
+        workers: one-thread processes that a pass on a CPU is shared by; as many as torch would have
+            threads when None, and one for a short pass.
+        policy: what is kept of gradients: `exact` all of them; `projected` what a two-sided projection
+            leaves; `gram` their inner products alone. `auto`: exact for adapters while it fits `disk`,
+            else projected.
+        projection: k of that projection, of each side of a weight matrix.
+        half: keep gradients in half precision with a scale for each row; when None, where the pass
+            computes in half precision anyway, and where they would not fit otherwise.
+        disk: bytes that the signals of a run may take, `20GB`; nine tenths of what is free when None.
+        signals: folder or fsspec URL (`s3://…`) that signals go to; the run's own folder when None.
         padding_side: where batches are padded.
         blocks: regular expression choosing the traced weight matrices; all when None.
         strict: refuse to run when some trainable parameter cannot be traced.
@@ -35,8 +47,14 @@ class IndexSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    precision: Literal["float32", "bfloat16"] = "float32"
-    batch_tokens: int = Field(512, ge=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    batch_tokens: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=1)
+    policy: Literal["auto", "exact", "projected", "gram"] = "auto"
+    projection: int = Field(16, ge=1)
+    half: bool | None = None
+    disk: str | None = None
+    signals: str | None = None
     padding_side: Literal["right", "left"] = "right"
     blocks: str | None = None
     strict: bool = False
@@ -45,6 +63,22 @@ class IndexSettings(BaseModel):
     draws: int = Field(32, ge=2)
     draw_radius: float = Field(0.1, gt=0)
 
+    @property
+    def project(self) -> int:
+        """K of the projection that gradients are captured through; 0 for none."""
+        return self.projection if self.policy == "projected" else 0
+
+    def settled(self, card: Mapping[str, Any]) -> IndexSettings:
+        """The settings with those left to `auto` as a run's card says that they were settled."""
+        changes: dict[str, Any] = {}
+        if self.precision == "auto" and "precision" in card:
+            changes["precision"] = card["precision"]["is"]
+        if self.policy == "auto" and "policy" in card:
+            changes["policy"] = card["policy"]["is"]
+        if self.half is None and "policy" in card:
+            changes["half"] = card["policy"]["half"]
+        return self.model_copy(update=changes)
+
 
 class RunConfig(BaseModel):
     """What a run is made from.
@@ -52,6 +86,8 @@ class RunConfig(BaseModel):
     Attributes:
         model: base model: `builtin:…`, folder, GGUF file or hub id.
         adapter: a PEFT adapter trained elsewhere, in place of fine-tuning.
+        device_map: `auto` spreads the base model over the devices there are.
+        quantize: the base model's weights in `4bit` or `8bit`, by bitsandbytes.
         trust_remote_code: run code that ships with the model.
         task: a benchmark task, in place of `data`.
         train_per_class: training rows of each class of the task.
@@ -77,6 +113,8 @@ class RunConfig(BaseModel):
 
     model: str = DEFAULT_MODEL
     adapter: str | None = None
+    device_map: Literal["auto"] | None = None
+    quantize: Literal["4bit", "8bit"] | None = None
     trust_remote_code: bool = False
     task: str | None = None
     train_per_class: int | None = Field(None, ge=1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from os import devnull
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,6 @@ import numpy as np
 from wherefrom.counterfactual import (
     Asked,
     Ending,
-    Ranks,
     brittleness,
     brittleness_summary,
     leave_one_out,
@@ -31,7 +28,9 @@ from wherefrom.metrics import NoiseCeiling, lds_frame, noise_ceiling, rank_agree
 from wherefrom.progress import say
 from wherefrom.run._ask import PARTS, CounterfactualPlan, ask, ranked
 from wherefrom.run._evaluation import retrainings_of, write_frame
+from wherefrom.run._finetune_stage import require_plain_base
 from wherefrom.scores import Scores, write_scores
+from wherefrom.world import world
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,22 +72,22 @@ def counterfactual(run: Run, plan: CounterfactualPlan) -> Findings:
             f"{run.path}: was not fine-tuned by wherefrom, so nobody knows how to train it again. Use "
             "`wherefrom finetune` on its data."
         )
-    ranks = Ranks.launched()
-    with nullcontext() if ranks.first else _silence():
-        asked, scores = ask(run, plan, ranks)
-        found = Findings(gap=_gap(run, asked), told=ranks.first)
-        job = _Job(run, plan, asked, scores, found)
-        for part in PARTS:
-            if part in plan.parts:
-                _DO[part](job)
-        found.trained = asked.workshop.trained
-        if ranks.first:
-            about = {key: _plain(value) for key, value in asdict(plan).items()}
-            ceiling = None if found.ceiling is None else dict(found.ceiling._asdict())
-            run.card.set(
-                "counterfactual",
-                about | {"gap": found.gap, "ceiling": _finite(ceiling)},
-            )
+    require_plain_base(run)
+    here = world()
+    asked, scores = ask(run, plan, here)
+    found = Findings(gap=_gap(run, asked), told=here.first)
+    job = _Job(run, plan, asked, scores, found)
+    for part in PARTS:
+        if part in plan.parts:
+            _DO[part](job)
+    found.trained = asked.workshop.trained
+    if here.first:
+        about = {key: _plain(value) for key, value in asdict(plan).items()}
+        ceiling = None if found.ceiling is None else dict(found.ceiling._asdict())
+        run.card.set(
+            "counterfactual",
+            about | {"gap": found.gap, "ceiling": _finite(ceiling)},
+        )
     return found
 
 
@@ -137,14 +136,14 @@ class _Job:
 
     def keep(self, part: str, frame: pd.DataFrame) -> None:
         self.found.frames[part] = frame
-        if self.asked.workshop.ranks.first:
+        if self.asked.workshop.world.first:
             write_frame(frame, self.run.path / "counterfactual" / f"{part}.parquet")
 
 
 def _lds(job: _Job) -> None:
     plan, asked = job.plan, job.asked
     retrainings = retrain_on_subsets(asked, plan.subsets, plan.keep)
-    if asked.workshop.ranks.first:
+    if asked.workshop.world.first:
         path = job.run.path / "counterfactual" / "retrainings.safetensors"
         write_retrainings(retrainings, path, plan.outcome)
     job.found.ceiling = noise_ceiling(retrainings)
@@ -159,7 +158,7 @@ def _leave_out(job: _Job) -> None:
 
 
 def _tail_patch(job: _Job) -> None:
-    if not job.asked.workshop.ranks.first:
+    if not job.asked.workshop.world.first:
         return
     ks = sizes(job.plan.k, len(job.asked.train_ids))
     ending = Ending.saved(job.run.trajectory)
@@ -184,7 +183,7 @@ def _brittleness(job: _Job) -> None:
             raise
         job.run.warn(f"brittleness: {error}")
         return
-    if asked.workshop.ranks.first:
+    if asked.workshop.world.first:
         write_frame(frame, job.run.path / "counterfactual" / "brittleness-queries.parquet")
     job.keep("brittleness", brittleness_summary(frame))
 
@@ -193,7 +192,7 @@ def _leave_one_out(job: _Job) -> None:
     import pandas as pd
 
     truth = leave_one_out(job.asked)
-    if job.asked.workshop.ranks.first:
+    if job.asked.workshop.world.first:
         write_scores(truth, job.run.path / "counterfactual" / "leave-one-out-scores.parquet")
     lines = [
         {"method": one.method, "spearman": float(np.nanmean(found)), "queries": len(found)}
@@ -225,12 +224,6 @@ def _gap(run: Run, asked: Asked) -> float:
         f"most {gap:.1e}"
     )
     return gap
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    with Path(devnull).open("w") as nowhere, redirect_stderr(nowhere):
-        yield
 
 
 def _plain(value: object) -> object:

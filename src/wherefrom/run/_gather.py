@@ -8,7 +8,7 @@ from typing import Any
 
 from wherefrom.curvature import FactorSums
 from wherefrom.data import Example, Recipe, Renderer
-from wherefrom.methods import Evidence, Method, Point, Resource
+from wherefrom.methods import Evidence, Method, Point, Products, Resource
 from wherefrom.models import LoadedModel, at_weights, read_moments
 from wherefrom.run._config import IndexSettings
 from wherefrom.run._index import index_rows
@@ -35,6 +35,7 @@ def assemble(
     recipe: Recipe,
     read: Read,
     model: Any = None,
+    products: Callable[[State], Products | None] = lambda _: None,
 ) -> Evidence:
     """Evidence for methods, from wherever the signals of each pass are read.
 
@@ -45,6 +46,7 @@ def assemble(
         recipe: damping and the rest.
         read: gives the signals of one pass.
         model: the model, whose trainable parameters optimizer moments belong to.
+        products: gives the products at a state, where they are all that was kept of gradients.
     """
     needs = {need for m in methods for need in m.needs}
     sources: dict[str, dict[Side, Source]] = {}
@@ -66,6 +68,7 @@ def assemble(
             state.steps,
             read_moments(folder, model) if wants_moments and folder is not None else {},
             factors.get(state.name),
+            products(state),
         )
 
     return Evidence(

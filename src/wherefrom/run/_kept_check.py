@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wherefrom.run._run import Run
 
 FILE = "check.json"
-_PASS = ("precision", "blocks", "error_dimension")
+_PASS = ("precision", "blocks", "error_dimension", "policy", "projection")
 """Settings of the pass that change scores."""
 
 
@@ -51,7 +51,7 @@ def trust_of(run: Run) -> Trust | None:
 
 
 def _made_from(run: Run) -> dict[str, str]:
-    index = run.config.index.model_dump(mode="json", include=set(_PASS))
+    index = run.passing.model_dump(mode="json", include=set(_PASS))
     # the card has the model whose signals are there: what scores and checks are of
     model = run.card.entries.get("model")
     return {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wherefrom.atomic import remove_ours
 from wherefrom.data import Recipe
 from wherefrom.errors import SettingError, StoreError
 from wherefrom.identity import require_same
+from wherefrom.place import Place, names_in
 from wherefrom.progress import say
 from wherefrom.run._states import FINAL, PlannedPass, merge
 from wherefrom.signals import Kind, Need, Side
@@ -73,13 +73,14 @@ def _own(run: Run, recipe: Recipe) -> dict[tuple[str, Side], frozenset[str]]:
     return {(p.state.name, p.side): frozenset(n.slug for n in p.needs) for p in passes}
 
 
-def _stores(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in sorted(folder.glob("*.zarr")):
+def _stores(folder: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+    names = sorted(names_in(folder)) if folder.is_dir() else []
+    for path in (folder / name for name in names if name.endswith(".zarr")):
         if identity := _identity(path):
             yield path, identity
 
 
-def _identity(path: Path) -> dict[str, Any]:
+def _identity(path: Place) -> dict[str, Any]:
     """What a store was made from; empty where there is none that can be read."""
     try:
         return SignalStore.open(path, finished=False).identity

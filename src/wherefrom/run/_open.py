@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from wherefrom.data import read_examples
 from wherefrom.errors import SettingError
 from wherefrom.progress import say
 from wherefrom.run._config import make_config
 from wherefrom.run._run import Run
+from wherefrom.world import world
 
 
 def open_or_make(
     path: Path, makes: dict[str, Any], changes: dict[str, Any], index: dict[str, Any]
 ) -> Run:
     """Opens a run, or makes one of rows and an adapter that was trained elsewhere.
+
+    Of several processes the first one makes it; queries that are given to a run are added to it.
 
     Args:
         path: the run folder.
@@ -27,6 +31,13 @@ def open_or_make(
     Raises:
         SettingError: settings that make a run were given for one that exists, or too few for a new one.
     """
+    with world().first_goes_first():
+        return _opened(path, makes, changes, index)
+
+
+def _opened(
+    path: Path, makes: dict[str, Any], changes: dict[str, Any], index: dict[str, Any]
+) -> Run:
     given = {key: value for key, value in makes.items() if value is not None}
     changed = {key: value for key, value in changes.items() if value is not None}
     passed = {key: value for key, value in index.items() if value is not None}
@@ -39,6 +50,7 @@ def open_or_make(
                 "state are off, all others are not."
             )
         return run
+    queries = given.pop("queries", None)
     if given:
         option = next(iter(given)).replace("_", "-")
         raise SettingError(
@@ -46,4 +58,8 @@ def open_or_make(
         )
     run = Run.open(path)
     old = run.config.model_dump(mode="json")
-    return run.changed(make_config("index", **(old | changed | {"index": old["index"] | passed})))
+    found = run.changed(make_config("index", **(old | changed | {"index": old["index"] | passed})))
+    if queries is not None and world().first:
+        added = found.add_queries(read_examples(queries, found.config.shape))
+        say(f"queries: {added} added, {len(found.queries)} in all")
+    return found

@@ -10,7 +10,7 @@ from wherefrom.capture import Speed
 from wherefrom.errors import SettingError
 from wherefrom.methods import COSTS, Method, Resource
 from wherefrom.run._states import PlannedPass, States, merge
-from wherefrom.signals import At, Need, Side
+from wherefrom.signals import At, Need, Policy, Side
 
 _UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
 
@@ -95,6 +95,7 @@ def make_plan(
     resources: frozenset[Resource],
     costs: Costs | None = None,
     budget: float | None = None,
+    policy: Policy = Policy.EXACT,
 ) -> Plan:
     """Merges the needs of methods into the fewest passes.
 
@@ -105,11 +106,12 @@ def make_plan(
         costs: what passes cost; None where no budget holds.
         budget: seconds that all passes may take together. The cheapest cost classes come first; a method
             that would go over it is left out.
+        policy: what will be kept of gradients.
     """
     kept: list[Method] = []
     left: dict[str, str] = {}
     for m in methods:
-        why = _missing(m, states, resources)
+        why = m.refusal(policy) or _missing(m, states, resources)
         if why:
             left[m.spec] = why
         else:

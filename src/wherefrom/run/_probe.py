@@ -18,7 +18,7 @@ from wherefrom.identity import digest_value
 from wherefrom.models import LoadedModel, counted_losses, pad_rows
 from wherefrom.run._behaviour import AFTER, BEFORE, behaving_share, behaviour
 from wherefrom.run._gather import in_state
-from wherefrom.run._index import bytes_per_row, index_rows
+from wherefrom.run._index import batch_tokens, bytes_per_row, index_rows
 from wherefrom.run._references import base_model
 from wherefrom.run._states import State
 from wherefrom.signals import Kind, Need, gradient_name
@@ -136,7 +136,7 @@ class RunProbe:
 
     @property
     def _batch_tokens(self) -> int:
-        return self.run.config.index.batch_tokens
+        return batch_tokens(self.run.model, self.run.passing)
 
     def _renderer(self, template: str | None = None) -> Renderer:
         recipe = self._recipe if template is None else replace(self._recipe, template=template)
@@ -186,7 +186,7 @@ class RunProbe:
         return found
 
     def _capture(self, rows: Sequence[int], precision: str) -> dict[str, np.ndarray]:
-        index = self.run.config.index
+        index = self.run.passing
         settings = index.model_validate(index.model_dump() | {"precision": precision})
         need = frozenset({Need(Kind.GRADIENT)})
         chosen = [self.run.train[number] for number in rows]

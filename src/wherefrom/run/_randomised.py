@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 FOLDER = "randomised"
 _WEIGHTS = "weights.safetensors"
 _MADE_FROM = "made from"
-_SEEN = ("precision", "blocks", "checkpoints", "error_dimension")
+_SEEN = ("precision", "blocks", "checkpoints", "error_dimension", "policy", "projection")
 """Settings of the pass that change scores."""
-_PASS = (*_SEEN, "batch_tokens", "padding_side")
+_PASS = (*_SEEN, "batch_tokens", "padding_side", "half")
 """Settings of the pass that change what is stored."""
 
 
@@ -189,7 +189,7 @@ class _Job:
                 self.renderer,
                 self.rows[one.side],
                 one.needs,
-                self.run.config.index,
+                self.run.passing,
                 self.signals / one.state.name / one.side.value,
                 what=f"{one.side.value} at randomised {one.state.name} ({self.recipe.name})",
             )
@@ -201,7 +201,7 @@ class _Job:
         return self._identity(sides, _SEEN)
 
     def _identity(self, sides: Sequence[Side], settings: Sequence[str]) -> str:
-        index = self.run.config.index.model_dump(mode="json", include=set(settings))
+        index = self.run.passing.model_dump(mode="json", include=set(settings))
         rows = {side.value: rows_digest(self.rows[side]) for side in sides}
         damping = [self.recipe.damping_rule, self.recipe.damping]
         return digest_value(
@@ -214,7 +214,7 @@ class _Job:
             return
         tokens = {side: self.renderer.render_all(rows) for side, rows in self.rows.items()}
         counts = {side: sum(len(row.ids) for row in found) for side, found in tokens.items()}
-        settings = self.run.config.index
+        settings = self.run.passing
         size = sum(
             bytes_per_row(self.changed, tokens[one.side], one.needs, settings)
             * len(tokens[one.side])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wherefrom.data import Example, Renderer, read_snapshot, write_snapshot
 from wherefrom.models import LoadedModel, generate, load_model
+from wherefrom.signals import Side
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -23,15 +24,25 @@ def given_references(queries: Sequence[Example]) -> list[Example] | None:
     return [q.with_response(str(text)) for q, text in zip(queries, texts, strict=True)]
 
 
-def references(run: Run) -> list[Example]:
-    """The queries with a reference answer: their `reference` column, else the base model's answer, kept."""
-    given = given_references(run.queries)
+def references(run: Run) -> dict[str, list[Example]]:
+    """The queries with a reference answer: their `reference` column, else the base model's answer, kept.
+
+    Returns:
+        By suffix of each batch of queries.
+    """
+    return {
+        suffix: _references(run, rows, suffix) for suffix, rows in run.parts(Side.QUERY).items()
+    }
+
+
+def _references(run: Run, queries: Sequence[Example], suffix: str) -> list[Example]:
+    given = given_references(queries)
     if given is not None:
         return given
-    path = run.path / "data" / "references.jsonl"
+    path = run.path / "data" / f"references{suffix}.jsonl"
     if not path.is_file():
         limit = run.task.max_new_tokens if run.task else 64
-        write_snapshot(base_answers(run, run.queries, limit), path)
+        write_snapshot(base_answers(run, queries, limit), path)
     return read_snapshot(path)
 
 
@@ -43,7 +54,11 @@ def base_model(run: Run) -> Iterator[LoadedModel]:
         with model.disable_adapter():
             yield run.model
     else:
-        yield load_model(run.config.model, trust_remote_code=run.config.trust_remote_code)
+        yield load_model(
+            run.config.model,
+            device_map=run.config.device_map,
+            trust_remote_code=run.config.trust_remote_code,
+        )
 
 
 def base_answers(run: Run, queries: Sequence[Example], max_new_tokens: int) -> list[Example]:

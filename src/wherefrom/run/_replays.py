@@ -35,6 +35,8 @@ def can_replay(run: Run, recipe: Recipe) -> bool:
     """Whether the run's fine-tune can be taken again: it was made here, under this recipe."""
     return (
         run.config.finetune is not None
+        and run.config.quantize is None
+        and run.config.device_map is None
         and run.tuned is not None
         and bool(run.queries)
         and recipe == run.config.recipes()[0]

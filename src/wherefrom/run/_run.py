@@ -7,41 +7,41 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from wherefrom.atomic import file_name, is_ours, mark_ours, read_json
 from wherefrom.curvature import FactorSums
-from wherefrom.data import Example, Recipe, Renderer, read_snapshot, write_snapshot
+from wherefrom.data import Example, Recipe, read_snapshot
 from wherefrom.errors import DataError, IdentityError, SettingError, StoreError
-from wherefrom.identity import digest_value, require_same
-from wherefrom.methods import (
-    SHARED,
-    Evidence,
-    Method,
-    score_all,
-    select_methods,
-)
-from wherefrom.models import LoadedModel, finetune, load_model, load_tokenizer
+from wherefrom.identity import require_same
+from wherefrom.methods import SHARED, Evidence, Method, score_top, select_methods
+from wherefrom.models import LoadedModel
+from wherefrom.place import Place, place
 from wherefrom.progress import say
 from wherefrom.run._answer import Answer
+from wherefrom.run._asked import evidence_for, methods_for
 from wherefrom.run._behaviour import behaviour
 from wherefrom.run._card import Card
-from wherefrom.run._config import RunConfig, read_config, write_config
+from wherefrom.run._config import IndexSettings, RunConfig, read_config, write_config
+from wherefrom.run._finetune_stage import finetune_run
 from wherefrom.run._gather import assemble
-from wherefrom.run._index import stored, truncation_note
+from wherefrom.run._index import stored
 from wherefrom.run._index_stage import index_recipe
+from wherefrom.run._make import make_run
+from wherefrom.run._precision import model_of
+from wherefrom.run._products import beside_products, kept_products
+from wherefrom.run._queries import add_queries, batches, digest_of
 from wherefrom.run._references import references
 from wherefrom.run._replays import read_replays, wanted
 from wherefrom.run._rows import (
     made_from,
-    read_rows,
     rows_digest,
     task_of,
-    with_absolute_paths,
 )
+from wherefrom.run._score_stage import score_run
 from wherefrom.run._states import PlannedPass, State, States
 from wherefrom.run._trace import DEFAULT_METHOD, trace
-from wherefrom.scores import Scores, read_scores, write_scores
-from wherefrom.signals import Side, Source
+from wherefrom.scores import Scores, TopK
+from wherefrom.signals import AppendedSignals, Kind, Policy, Side, Source
 from wherefrom.tasks import Task
+from wherefrom.world import world
 
 
 class Run:
@@ -68,32 +68,7 @@ class Run:
             DataError: the rows cannot be read.
             IdentityError: the folder holds a run of another config.
         """
-        config = with_absolute_paths(config)
-        if (path / "run.yaml").is_file():
-            run = cls.open(path)
-            # rows alone cost nothing: a mistyped first command does not block the second
-            if run._has_results() or made_from(run.config) == made_from(config):
-                return run.changed(config)
-        elif path.exists() and any(path.iterdir()) and not is_ours(path):
-            raise SettingError(f"{path} is not empty and is no run folder. Use another --out.")
-        train, queries = read_rows(config)
-        path.mkdir(parents=True, exist_ok=True)
-        mark_ours(path)
-        write_snapshot(train, path / "data" / "train.jsonl")
-        write_snapshot(queries, path / "data" / "queries.jsonl")
-        write_config(config, path / "run.yaml")
-        run = cls(path, config)
-        run.card.set(
-            "rows",
-            {
-                "train": len(train),
-                "train digest": rows_digest(train),
-                "queries": len(queries),
-                "queries digest": rows_digest(queries),
-                "seed": config.seed,
-            },
-        )
-        return run
+        return make_run(cls, path, config)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -127,12 +102,43 @@ class Run:
     @cached_property
     def train(self) -> list[Example]:
         """The training rows, as they were when the run was made."""
-        return self._rows("train")
+        return self._rows("train", self.card.entries.get("rows", {}).get("train digest"))
 
     @cached_property
     def queries(self) -> list[Example]:
-        """The queries; empty where none were given."""
-        return self._rows("queries")
+        """The queries, those added later last; empty where none were given."""
+        return [row for part in self.parts(Side.QUERY).values() for row in part]
+
+    def parts(self, side: Side) -> dict[str, list[Example]]:
+        """Rows of a side by batch: queries that were added later have a pass of their own.
+
+        Returns:
+            By suffix of the batch, the first one's empty.
+        """
+        if side is Side.TRAIN:
+            return {"": self.train}
+        if side is Side.REFERENCE:
+            return references(self)
+        return {
+            suffix: self._rows(f"queries{suffix}", digest_of(self, suffix))
+            for suffix in batches(self)
+        }
+
+    def add_queries(self, rows: Sequence[Example]) -> int:
+        """Adds queries; signals that are there stay as they are, the next `index` reads the new rows.
+
+        Returns:
+            How many were added; rows that were added before are not added again.
+
+        Raises:
+            SettingError: the run is of a benchmark task.
+            DataError: an id is another query's.
+        """
+        return add_queries(self, rows)
+
+    def forget_queries(self) -> None:
+        """Drops what was read of the queries, after some were added."""
+        self.__dict__.pop("queries", None)
 
     @cached_property
     def task(self) -> Task | None:
@@ -148,35 +154,12 @@ class Run:
         return built
 
     def finetune(self) -> None:
-        """Fine-tunes the model on the rows, unless that is done already."""
-        settings = self.config.finetune
-        if settings is None:
-            return
-        if self.tuned is not None:
-            if "fine-tune" not in self.card.entries:
-                self.card.set("fine-tune", read_json(self.path / "trajectory" / "summary.json"))
-            self._keep(self._before_pass())
-            return
-        tokenizer = load_tokenizer(
-            self.config.model, trust_remote_code=self.config.trust_remote_code
-        )
-        renderer = Renderer(tokenizer, self.config.recipes()[0])
-        rows = renderer.render_all(self.train)
-        self.warn(truncation_note(rows, renderer.recipe.max_length, "training"))
-        say(
-            f"fine-tune: {len(rows)} rows, {sum(len(r.ids) for r in rows):,} tokens, "
-            f"{settings.epochs} epochs, {settings.mode}, {settings.resolved_precision()}"
-        )
-        with self.card.timed("fine-tune"):
-            about = finetune(
-                self.config.model,
-                rows,
-                settings,
-                self.path,
-                trust_remote_code=self.config.trust_remote_code,
-            )
-        self.card.set("fine-tune", about)
-        self._keep(self._before_pass())
+        """Fine-tunes the model on the rows, unless that is done already.
+
+        Raises:
+            SettingError: several processes were launched; fine-tuning takes one.
+        """
+        finetune_run(self)
 
     @property
     def tuned(self) -> Path | None:
@@ -199,18 +182,17 @@ class Run:
         Raises:
             SettingError: the run was not fine-tuned yet.
         """
-        config, tuned = self.config, self.tuned
-        spec, adapter = config.model, config.adapter
-        if config.finetune is not None:
-            if tuned is None:
-                raise SettingError(f"{self.path}: not fine-tuned yet.")
-            spec, adapter = (str(tuned), None) if tuned.name == "model" else (spec, str(tuned))
-        return load_model(
-            spec,
-            adapter,
-            config.index.precision,
-            trust_remote_code=config.trust_remote_code,
-        )
+        return model_of(self)
+
+    @property
+    def passing(self) -> IndexSettings:
+        """Settings of the pass; those left to `auto` as they were settled for this run."""
+        return self.config.index.settled(self.card.entries)
+
+    @property
+    def policy(self) -> Policy:
+        """What is kept of gradients; exact as long as it is not settled."""
+        return Policy.EXACT if self.passing.policy == "auto" else Policy(self.passing.policy)
 
     def methods(self) -> list[Method]:
         """The methods of the config, less those that the last plan left out."""
@@ -250,11 +232,11 @@ class Run:
                 index_recipe(self, recipe, chosen, restart)
         else:
             self.card.set("left out", {})
-        self._keep(self.config)
+        self.keep(self.config)
 
     def references(self) -> list[Example]:
         """The queries with a reference answer: their `reference` column, else the base model's answer."""
-        return references(self)
+        return [row for part in self.parts(Side.REFERENCE).values() for row in part]
 
     def score(self) -> dict[tuple[str, str], Scores]:
         """Scores of every method and recipe, computed unless they are there already.
@@ -262,36 +244,7 @@ class Run:
         Returns:
             By recipe and method.
         """
-        if not self.queries:
-            raise SettingError(f"{self.path}: no queries to score. Give --queries, or use trace.")
-        found = {}
-        methods = self.methods()
-        for recipe in self.config.recipes():
-            evidence = self.evidence(recipe, methods)
-            inputs = {
-                "signals": {
-                    f"{point.name} {side.value}": source.identity
-                    for point in evidence.points()
-                    for side, source in point.sources.items()
-                },
-                "rows": [rows_digest(self.train), rows_digest(self.queries)],
-                "recipe": [recipe.damping_rule, recipe.damping],
-                "methods": [m.spec for m in methods],
-            }
-            key = f"scores {recipe.name}"
-            folder = self.path / "scores" / recipe.name
-            files = {m.spec: folder / f"{file_name(m.spec)}.parquet" for m in methods}
-            done = self.card.entries.get(key, {}).get("made from") == digest_value(inputs)
-            if not (done and all(path.is_file() for path in files.values())):
-                with self.card.timed(f"score ({recipe.name})"):
-                    scored = score_all(methods, evidence)
-                for scores in scored.scores:
-                    write_scores(scores, files[scores.method])
-                seconds = {name: round(value, 4) for name, value in scored.seconds.items()}
-                self.card.set(key, {"made from": digest_value(inputs), "seconds": seconds})
-            for spec, path in files.items():
-                found[recipe.name, spec] = read_scores(path)
-        return found
+        return score_run(self)
 
     def seconds(self) -> dict[tuple[str, str], float]:
         """Seconds of every method beyond what all share, by recipe and method."""
@@ -333,6 +286,35 @@ class Run:
         """
         return trace(self, prompt, response, methods, max_new_tokens, verify)
 
+    def top(
+        self,
+        k: int = 100,
+        methods: Sequence[str] = (DEFAULT_METHOD,),
+        queries: Sequence[Example] | None = None,
+        *,
+        memory: float = 4e9,
+    ) -> list[TopK]:
+        """The k rows that pushed most towards each query's response, and the k that pushed most against.
+
+        Training signals pass by a chunk at a time, so that they need not fit memory.
+
+        Args:
+            k: rows kept at each end.
+            methods: methods on gradients; `methods.cannot_stream` says which cannot be asked.
+            queries: rows to explain; the run's own, as they were indexed, when None.
+            memory: bytes that the work may take.
+
+        Raises:
+            SettingError: a method cannot be asked, or the run was not indexed for it.
+            IdentityError: the index is of another model, adapter or template.
+        """
+        chosen = methods_for(self, methods)
+        if queries is None:
+            evidence = self.evidence(self.config.recipes()[0], chosen)
+        else:
+            evidence = evidence_for(self, queries, chosen)
+        return score_top(chosen, evidence, k, memory=memory)
+
     def evidence(self, recipe: Recipe, methods: Sequence[Method]) -> Evidence:
         """The stored signals that methods need.
 
@@ -343,7 +325,15 @@ class Run:
         needed = any(m.needs for m in methods)
         states = self.states(recipe) if needed else States()
         model = self.model.model if needed else None
-        found = assemble(methods, states, rows, recipe, lambda p: self.stored(recipe, p), model)
+        found = assemble(
+            methods,
+            states,
+            rows,
+            recipe,
+            lambda p: self.stored(recipe, p),
+            model,
+            lambda state: kept_products(self, recipe, state),
+        )
         return replace(found, replays=read_replays(self, wanted(methods)))
 
     def stored(self, recipe: Recipe, one: PlannedPass) -> tuple[Source, FactorSums | None]:
@@ -352,21 +342,36 @@ class Run:
         Raises:
             StoreError: they were not captured, or not to the end.
         """
-        return stored(self.signals(recipe, one), one.needs)
+        if self.policy is Policy.GRAM:
+            one = beside_products(one)
+        if one.side is Side.TRAIN:
+            return stored(self.signals(recipe, one), one.needs)
+        parts = [
+            stored(self.signals(recipe, one, suffix), one.needs)[0] for suffix in batches(self)
+        ]
+        return (parts[0] if len(parts) == 1 else AppendedSignals(parts)), None
 
     def is_stored(self, recipe: Recipe, one: PlannedPass) -> bool:
+        gradients = any(need.kind is Kind.GRADIENT for need in one.needs)
+        if self.policy is Policy.GRAM and gradients and not kept_products(self, recipe, one.state):
+            return False
         try:
             self.stored(recipe, one)
         except StoreError:
             return False
         return True
 
-    def signals(self, recipe: Recipe, one: PlannedPass) -> Path:
-        return self.path / "signals" / recipe.name / one.state.name / one.side.value
+    def signals(self, recipe: Recipe, one: PlannedPass, batch: str = "") -> Place:
+        return self.signals_place / recipe.name / one.state.name / f"{one.side.value}{batch}"
 
-    def _rows(self, kind: str) -> list[Example]:
+    @property
+    def signals_place(self) -> Place:
+        """Where the signals lie: in the run's folder, unless the config says elsewhere."""
+        elsewhere = self.config.index.signals
+        return self.path / "signals" if elsewhere is None else place(elsewhere)
+
+    def _rows(self, kind: str, noted: str | None) -> list[Example]:
         rows = read_snapshot(self.path / "data" / f"{kind}.jsonl")
-        noted = self.card.entries.get("rows", {}).get(f"{kind} digest")
         if noted is not None and noted != rows_digest(rows):
             raise IdentityError(
                 f"{self.path / 'data' / kind}.jsonl was changed after the run was made: its digest is "
@@ -375,17 +380,10 @@ class Run:
             )
         return rows
 
-    def _keep(self, config: RunConfig) -> None:
-        write_config(config, self.path / "run.yaml")
-
-    def _before_pass(self) -> RunConfig:
-        """The config with the settings of the last pass: new ones may yet be refused."""
-        index = read_config(self.path / "run.yaml").index
-        return self.config.model_copy(update={"index": index})
-
-    def _has_results(self) -> bool:
-        kept = ("adapter", "model", "trajectory", "signals", "scores")
-        return any((self.path / name).exists() for name in kept)
+    def keep(self, config: RunConfig) -> None:
+        """Writes the config that replays the run; of several processes the first one does."""
+        if world().first:
+            write_config(config, self.path / "run.yaml")
 
     def warn(self, note: str | None) -> None:
         """Tells the person at the terminal, and the card; nothing when None."""

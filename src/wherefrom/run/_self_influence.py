@@ -15,7 +15,7 @@ from wherefrom.progress import say
 from wherefrom.run._gather import assemble, in_memory
 from wherefrom.run._index import bytes_per_row
 from wherefrom.run._states import PlannedPass, States, merge
-from wherefrom.signals import Block, Need, Side, Source
+from wherefrom.signals import Block, Kind, Need, Policy, Side, Source
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -51,6 +51,9 @@ def self_influence(run: Run, recipe: Recipe, methods: Sequence[Method]) -> dict[
         StoreError: the training rows' signals were not captured.
     """
     left = {m.spec: why for m in methods if (why := no_self_score(m)) is not None}
+    if run.policy is Policy.GRAM:
+        gradients = {m.spec for m in methods if any(n.kind is Kind.GRADIENT for n in m.needs)}
+        left |= dict.fromkeys(gradients, "looks at gradients, and the policy gram let them go")
     chosen = [m for m in methods if m.spec not in left]
     found = _diagonals(run, recipe, chosen) if chosen else {}
     for spec, values in found.items():
@@ -147,9 +150,7 @@ def _slice_width(run: Run, recipe: Recipe, methods: Sequence[Method], states: St
     ]
     if captured:
         tokens = Renderer(run.model.tokenizer, recipe).render_all(run.train)
-        row_bytes += sum(
-            bytes_per_row(run.model, tokens, needs, run.config.index) for needs in captured
-        )
+        row_bytes += sum(bytes_per_row(run.model, tokens, needs, run.passing) for needs in captured)
     return int(min(_ROWS, len(run.train), max(1, _BYTES // row_bytes)))
 
 
@@ -173,7 +174,7 @@ class _Reader:
             return _Slice(source, self._rows), None
         rows = {Side.QUERY: run.train[self._rows]}
         renderer = Renderer(run.model.tokenizer, recipe)
-        return in_memory(run.model, renderer, rows, run.config.index)(one)
+        return in_memory(run.model, renderer, rows, run.passing)(one)
 
 
 class _Slice:

@@ -11,12 +11,16 @@ import numpy as np
 from wherefrom.atomic import atomic_path
 from wherefrom.errors import DataError, SettingError
 from wherefrom.scores._scores import SIGN, Scores
+from wherefrom.scores._topk import Ranked, TopK
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _KEY = b"wherefrom.scores"
+_TOP_KEY = b"wherefrom.top"
 _KEYS = ("query", "query_id", "id")
+_ENDS = ("proponents", "opponents")
 
 
 def write_scores(scores: Scores, path: Path) -> None:
@@ -49,6 +53,69 @@ def read_scores(path: Path) -> Scores:
     Raises:
         DataError: the file is missing, unreadable or not a score file of ours.
     """
+    table, about = _ours(path, _KEY)
+    values = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return Scores(
+        values=values.reshape(table.num_rows, len(about["train_ids"])),
+        query_ids=tuple(table["query"].to_pylist()),
+        train_ids=tuple(about["train_ids"]),
+        method=about["method"],
+        settings=about["settings"],
+        unit=about["unit"],
+    )
+
+
+def write_top(top: TopK, path: Path) -> None:
+    """Writes one Parquet row a query: its id, and the ids and scores of both ends.
+
+    The method with its settings, the unit, the sign and the number of scored rows are in the file's
+    metadata.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    about = {
+        "method": top.method,
+        "settings": top.settings,
+        "unit": top.unit,
+        "sign": SIGN,
+        "rows": top.rows,
+        "k": top.k,
+    }
+    columns = {"query": pa.array(top.query_ids, pa.string())}
+    for end in _ENDS:
+        ranked: Ranked = getattr(top, end)
+        columns[end] = pa.array(ranked.ids.tolist(), pa.list_(pa.string()))
+        columns[f"{end} scores"] = pa.array(list(ranked.values), pa.list_(pa.float32()))
+    table = pa.table(columns).replace_schema_metadata({_TOP_KEY: json.dumps(about).encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def read_top(path: Path) -> TopK:
+    """Reads what `write_top` wrote.
+
+    Raises:
+        DataError: the file is missing, unreadable or not such a file of ours.
+    """
+    table, about = _ours(path, _TOP_KEY)
+    query_ids = tuple(table["query"].to_pylist())
+    ids = {end: table[end].to_pylist() for end in _ENDS}
+    train_ids = tuple(dict.fromkeys(i for lines in ids.values() for line in lines for i in line))
+    place = {i: number for number, i in enumerate(train_ids)}
+    ends: dict[str, Ranked] = {}
+    for end, lines in ids.items():
+        indices = np.array([[place[i] for i in line] for line in lines], np.int64)
+        values = np.array(table[f"{end} scores"].to_pylist(), np.float32)
+        shape = len(query_ids), about["k"]
+        found = indices.reshape(shape), values.reshape(shape)
+        ends[end] = Ranked(*found, query_ids, train_ids, about["method"])
+    proponents, opponents = (ends[end] for end in _ENDS)
+    return TopK(proponents, opponents, about["rows"], about["settings"], about["unit"])
+
+
+def _ours(path: Path, key: bytes) -> tuple[pa.Table, dict[str, Any]]:
+    """A Parquet file of ours, and what its metadata says."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -59,18 +126,10 @@ def read_scores(path: Path) -> Scores:
     except pa.ArrowException as error:
         raise DataError(f"{path}: not a readable Parquet file ({error}).") from None
     metadata = table.schema.metadata or {}
-    if _KEY not in metadata:
-        raise DataError(f"{path}: a Parquet file, but not scores that wherefrom wrote.")
-    about: dict[str, Any] = json.loads(metadata[_KEY])
-    values = table["scores"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return Scores(
-        values=values.reshape(table.num_rows, len(about["train_ids"])),
-        query_ids=tuple(table["query"].to_pylist()),
-        train_ids=tuple(about["train_ids"]),
-        method=about["method"],
-        settings=about["settings"],
-        unit=about["unit"],
-    )
+    if key not in metadata:
+        what = "scores" if key == _KEY else "top rows"
+        raise DataError(f"{path}: a Parquet file, but not {what} that wherefrom wrote.")
+    return table, json.loads(metadata[key])
 
 
 def read_matrix(

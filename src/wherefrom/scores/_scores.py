@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xxhash
 
 from wherefrom.errors import NonFiniteError, SettingError, WherefromError
+from wherefrom.scores._topk import Ranked, TopK, ranking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,17 +57,23 @@ class Scores:
                 "the model's weights for NaN."
             )
 
-    def top(self, k: int = 10, *, opponents: bool = False) -> TopK:
+    def top(self, k: int = 10, *, opponents: bool = False) -> Ranked:
         """The k training rows with the highest scores (or lowest, for opponents) of each query."""
         k = min(k, len(self.train_ids))
         order = ranking(-self.values if opponents else self.values, self.train_ids)[:, :k]
-        return TopK(
+        return Ranked(
             indices=order,
             values=np.take_along_axis(self.values, order, axis=1),
             query_ids=self.query_ids,
             train_ids=self.train_ids,
             method=self.method,
         )
+
+    def ends(self, k: int = 10) -> TopK:
+        """Both ends of every query's scores, k rows each."""
+        rows = len(self.train_ids)
+        both = self.top(k), self.top(k, opponents=True)
+        return TopK(*both, rows=rows, settings=self.settings, unit=self.unit)
 
     def for_query(self, query_id: str) -> np.ndarray:
         """The scores of one query, one for each training row.
@@ -88,55 +94,3 @@ class Scores:
             index=pd.Index(self.query_ids, name="query"),
             columns=pd.Index(self.train_ids, name="train"),
         )
-
-
-@dataclass(frozen=True)
-class TopK:
-    """The best training rows of each query, best first.
-
-    Attributes:
-        indices: int64, queries × k, positions in `train_ids`.
-        values: float32, queries × k, their scores; higher = pushed the model more towards the response.
-    """
-
-    indices: np.ndarray
-    values: np.ndarray
-    query_ids: tuple[str, ...]
-    train_ids: tuple[str, ...]
-    method: str
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One line for each query and rank: query, rank (from 1), train, score, method."""
-        import pandas as pd
-
-        queries, k = self.indices.shape
-        return pd.DataFrame(
-            {
-                "query": np.repeat(np.array(self.query_ids, dtype=object), k),
-                "rank": np.tile(np.arange(1, k + 1), queries),
-                "train": [self.train_ids[i] for i in self.indices.ravel()],
-                "score": self.values.ravel(),
-                "method": self.method,
-            }
-        )
-
-
-def ranking(values: np.ndarray, train_ids: tuple[str, ...]) -> np.ndarray:
-    """Positions of the training rows of each query, best score first.
-
-    Ties are broken by a digest of the row's id: not by its place in the file, so no ranking depends
-    on the order of the rows, and no class that happens to stand first is favoured.
-
-    Args:
-        values: queries × training rows.
-        train_ids: ids of the columns.
-
-    Returns:
-        int64, queries × training rows.
-    """
-    tiebreak = np.array(
-        [xxhash.xxh3_64_intdigest(i.encode("utf-8", "surrogatepass")) for i in train_ids],
-        dtype=np.uint64,
-    )
-    keys = np.broadcast_to(tiebreak, values.shape)
-    return np.asarray(np.lexsort((keys, -values), axis=-1))

@@ -1,5 +1,6 @@
 """The nouns of a pass: needs, blocks, arrays, and the two ends of the pipe."""
 
+from wherefrom.signals._appended import AppendedSignals
 from wherefrom.signals._joined import JoinedSignals
 from wherefrom.signals._memory import MemorySignals
 from wherefrom.signals._need import (
@@ -41,6 +42,7 @@ __all__ = [
     "TOKENS",
     "TOKEN_ERROR",
     "TOKEN_LOSS",
+    "AppendedSignals",
     "At",
     "Block",
     "JoinedSignals",

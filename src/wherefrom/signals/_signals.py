@@ -32,16 +32,32 @@ class Block:
 
 @dataclass(frozen=True)
 class SignalArray:
-    """One array of a store: its name and what one row of it looks like."""
+    """One array of a store: its name and what one row of it looks like.
+
+    Attributes:
+        name: what it is asked for by.
+        shape: of one row.
+        dtype: what it is read back as.
+        half: store each row as float16 under a scale of its own; of float32 arrays only. Memory keeps
+            float32.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    half: bool = False
+
+    def __post_init__(self) -> None:
+        if self.half and self.dtype != "float32":
+            raise ValueError(f"{self.name}: only float32 has a half, not {self.dtype}")
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that one row takes."""
-        return prod(self.shape) * np.dtype(self.dtype).itemsize
+        """Bytes that one row takes in a store."""
+        size = prod(self.shape)
+        if self.half:
+            return 2 * size + 4 * bool(size)
+        return size * np.dtype(self.dtype).itemsize
 
 
 POOLS = ("last_prompt", "mean_prompt", "mean_response", "mean_all")

@@ -3,48 +3,72 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
 
-from wherefrom.atomic import mark_ours, remove_ours, write_json, write_text
+from wherefrom.atomic import (
+    drop_partials,
+    mark_ours,
+    remove_ours,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from wherefrom.data import BatchPlan
 from wherefrom.errors import StoreError, WherefromError
-from wherefrom.identity import require_same
+from wherefrom.identity import digest_value, require_same
+from wherefrom.place import Place, names_in
 from wherefrom.signals import Block, SignalArray
+from wherefrom.store._ahead import ahead
+from wherefrom.store._buffers import Buffers
+from wherefrom.store._shard import Shard, checked, shards_of
+from wherefrom.store._space import require_space
 
-FORMAT = 1
+FORMAT = 2
 _MANIFEST = "manifest.json"
+_IDS = "ids.json"
+_ORDER = "order"
+_DONE = "done"
 
 
 class SignalStore:
-    """Signals of one data set under one identity, on disk.
+    """Signals of one data set under one identity, in a folder on this machine or behind an fsspec URL.
 
     Rows lie in the order of the batch plan, so that a chunk is written once and never read back to be
     completed. A chunk counts as done when its marker exists, which is written after all its arrays;
-    every array chunk carries a CRC-32C. A killed run therefore resumes at the first chunk without a
-    marker, forms the same batches, and ends in the same bytes.
+    every array of a chunk carries a CRC-32C. A killed run therefore resumes at the first chunk without a
+    marker, forms the same batches, and ends in the same bytes. Several processes may put chunks of one
+    store at the same time, each its own.
 
     Use `create` (or resume) and `open`.
     """
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, folder: Place, manifest: dict[str, Any]) -> None:
         self.folder = folder
         self._manifest = manifest
-        self._group = zarr.open_group(str(folder), mode="r+")
-        self._order = np.array(manifest["order"], dtype=np.int64)
-        self._starts = np.concatenate([[0], np.cumsum(manifest["chunk_rows"])]).astype(int)
+        self._rows: int = manifest["rows"]
+        self._chunk_rows: int = manifest["chunk_rows"]
+        arrays = [
+            SignalArray(name, tuple(shape), dtype, half)
+            for name, shape, dtype, half in manifest["arrays"]
+        ]
+        self._names = tuple(array.name for array in arrays)
+        self._shards = shards_of(arrays, self._chunk_rows)
+        self._at = {n: (s, i) for s in self._shards for i, n in enumerate(s.names)}
 
     @classmethod
     def create(
         cls,
-        folder: Path,
+        folder: Place,
         ids: tuple[str, ...],
         blocks: Sequence[Block],
         arrays: Sequence[SignalArray],
@@ -53,7 +77,11 @@ class SignalStore:
         *,
         restart: bool = False,
     ) -> SignalStore:
-        """Makes an empty store, or takes up the one that an interrupted run of the same job left.
+        """Makes an empty store, or takes up the one that is there: of an interrupted run of the same job,
+        or of another process that is at the same job now.
+
+        Where several processes call it, one must have returned before the others begin, and only that
+        one may be told to restart.
 
         Args:
             folder: where it goes.
@@ -68,19 +96,23 @@ class SignalStore:
             IdentityError: the folder holds signals of something else.
             StoreError: the disk cannot hold the store, or the folder is not ours.
         """
-        chunk_rows = [sum(len(batch) for batch in chunk) for chunk in plan.chunks]
+        sizes = [sum(len(batch) for batch in chunk) for chunk in plan.chunks]
+        rows = max(sizes, default=1)
+        if any(size != rows for size in sizes[:-1]):
+            raise ValueError("all chunks of a plan but the last must have the same number of rows")
         manifest = {
             "format": FORMAT,
             "identity": identity,
             "plan": plan.digest(),
-            "ids": list(ids),
-            "order": plan.order.tolist(),
-            "chunk_rows": chunk_rows,
+            "ids": digest_value(list(ids)),
+            "rows": len(ids),
+            "chunk_rows": rows,
             "blocks": [[block.name, list(block.shape)] for block in blocks],
-            "arrays": [[array.name, list(array.shape), array.dtype] for array in arrays],
+            "arrays": [[a.name, list(a.shape), a.dtype, a.half] for a in arrays],
         }
         if restart and folder.exists():
             remove_ours(folder)
+        store = cls(folder, manifest)
         if (folder / _MANIFEST).is_file():
             existing = cls.open(folder, finished=False)
             require_same(
@@ -90,36 +122,17 @@ class SignalStore:
                 "this job",
                 "Use --restart to replace the store, or another --out.",
             )
+            if existing.missing():
+                require_space(folder, store._bytes)
             return existing
         if folder.exists():
             remove_ours(folder)
-        needed = len(ids) * sum(array.row_bytes for array in arrays)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder.parent).free
-        if needed > 0.95 * free:
-            raise StoreError(
-                f"{folder} would take {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free. Choose "
-                "another disk with --out, fewer rows, or fewer blocks with --blocks."
-            )
-        folder.mkdir()
-        mark_ours(folder)
-        group = zarr.create_group(str(folder), overwrite=False)
-        rows = max(chunk_rows, default=1)
-        for array in arrays:
-            group.create_array(
-                array.name,
-                shape=(len(ids), *array.shape),
-                chunks=(rows, *(max(1, n) for n in array.shape)),
-                dtype=array.dtype,
-                compressors=[Crc32cCodec()],
-                fill_value=0,
-            )
-        (folder / "done").mkdir()
-        write_json(folder / _MANIFEST, manifest)
-        return cls(folder, manifest)
+        require_space(folder, store._bytes)
+        store._make(ids, plan.order)
+        return store
 
     @classmethod
-    def open(cls, folder: Path, *, finished: bool = True) -> SignalStore:
+    def open(cls, folder: Place, *, finished: bool = True) -> SignalStore:
         """Opens a store that exists.
 
         Raises:
@@ -138,17 +151,18 @@ class SignalStore:
             store = cls(folder, manifest)
             missing = len(store.missing())
         if finished and missing:
-            done = len(manifest["chunk_rows"]) - missing
+            done = store._chunks - missing
             raise StoreError(
-                f"{folder}: only {done} of {len(manifest['chunk_rows'])} chunks are done. Run the same "
+                f"{folder}: only {done} of {store._chunks} chunks are done. Run the same "
                 "`wherefrom index` again; it goes on where it stopped."
             )
         return store
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids of the rows, in the order of the data set."""
-        return tuple(self._manifest["ids"])
+        with _damage_told(self.folder):
+            return tuple(json.loads((self.folder / _IDS).read_text(encoding="utf-8")))
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -162,19 +176,41 @@ class SignalStore:
 
     def names(self) -> tuple[str, ...]:
         """Names of the arrays."""
-        return tuple(name for name, _, _ in self._manifest["arrays"])
+        return self._names
 
     def missing(self) -> Sequence[int]:
-        """Chunks that have not been put yet."""
-        done = {path.name for path in (self.folder / "done").iterdir()}
-        return [i for i in range(len(self._manifest["chunk_rows"])) if f"{i:06d}" not in done]
+        """Chunks that nobody has put yet."""
+        done = names_in(self.folder / _DONE)
+        return [chunk for chunk in range(self._chunks) if _marker(chunk) not in done]
 
     def put(self, chunk: int, arrays: dict[str, np.ndarray]) -> None:
-        """Writes one whole chunk, arrays first, marker last."""
-        start, stop = self._starts[chunk], self._starts[chunk + 1]
-        for name, values in arrays.items():
-            self._array(name)[int(start) : int(stop)] = values
-        write_text(self.folder / "done" / f"{chunk:06d}", "")
+        """Writes one whole chunk, arrays first, marker last.
+
+        Raises:
+            StoreError: the disk is full, or the place cannot be reached.
+            NonFiniteError: an array that is stored in half precision holds NaN or Inf.
+        """
+        wanted = {n: (self._count(chunk), *shard.shape) for n, (shard, _) in self._at.items()}
+        given = {name: values.shape for name, values in arrays.items()}
+        if given != wanted:
+            raise ValueError(f"chunk {chunk} must be {wanted}, not {given}")
+        try:
+            for shard in self._shards:
+                if shard.size:
+                    path = shard.path(self.folder, chunk)
+                    if isinstance(path, Path):
+                        drop_partials(path)
+                    write_bytes(path, shard.pack([arrays[name] for name in shard.names]))
+            marker = self.folder / _DONE / _marker(chunk)
+            if isinstance(marker, Path):
+                marker.touch()
+            else:
+                write_bytes(marker, b"")
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder}: chunk {chunk} could not be written ({error.strerror or error}). Run the "
+                "same command again when there is space and nobody else writes it; it goes on here."
+            ) from None
 
     def read(self, name: str) -> np.ndarray:
         """One array, rows × its shape, rows in the order of the data set.
@@ -182,11 +218,16 @@ class SignalStore:
         Raises:
             StoreError: the array or a chunk is not there, or a chunk's checksum does not hold.
         """
-        with _damage_told(self.folder):
-            stored = np.asarray(self._whole(name)[:])
-        values = np.empty_like(stored)
-        values[self._order] = stored
-        return values
+        shard, place = self._held(name)
+        found = np.empty((self._rows, *shard.shape), shard.dtype)
+        buffers = Buffers()
+
+        def load(chunk: int) -> None:
+            found[self._numbers(chunk)] = self._part(shard, chunk, place, 1, buffers)[0]
+
+        for _ in ahead(load, range(self._chunks), shard.section, waits=self._remote):
+            pass
+        return found
 
     def stream(self, name: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The array a stored chunk at a time: row numbers, and their values.
@@ -194,54 +235,127 @@ class SignalStore:
         Raises:
             StoreError: as `read`.
         """
-        with _damage_told(self.folder):
-            array = self._whole(name)
-        for start, stop in zip(self._starts, self._starts[1:], strict=False):
-            with _damage_told(self.folder):
-                values = np.asarray(array[int(start) : int(stop)])
-            yield self._order[start:stop], values
+        for rows, found in self.chunks([name]):
+            yield rows, found[name]
 
     def chunks(self, names: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Several arrays together, a stored chunk at a time: row numbers, and values by name.
 
+        Later chunks are read while the caller works on one, by a few threads.
+
         Raises:
             StoreError: as `read`.
         """
+        held = [self._held(name) for name in names]
+        runs, buffers = _runs(held), Buffers()
+        each = self._chunk_rows * sum(
+            shard.size * np.dtype(shard.dtype).itemsize for shard, _ in held
+        )
+
+        def load(chunk: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            found: dict[str, np.ndarray] = {}
+            for shard, first, many in runs:
+                values = self._part(shard, chunk, first, many, buffers)
+                found |= zip(shard.names[first : first + many], values, strict=True)
+            return self._numbers(chunk), {name: found[name] for name in names}
+
+        yield from ahead(load, range(self._chunks), each, waits=self._remote)
+
+    @property
+    def _chunks(self) -> int:
+        return -(-self._rows // self._chunk_rows)
+
+    @property
+    def _bytes(self) -> int:
+        return self._chunks * sum(shard.file_bytes for shard in self._shards)
+
+    @property
+    def _remote(self) -> bool:
+        return not isinstance(self.folder, Path)
+
+    def _count(self, chunk: int) -> int:
+        return min(self._chunk_rows, self._rows - chunk * self._chunk_rows)
+
+    def _numbers(self, chunk: int) -> np.ndarray:
+        start = chunk * self._chunk_rows
+        return self._order[start : start + self._chunk_rows]
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        if not self._rows:
+            return np.zeros(0, np.int64)
         with _damage_told(self.folder):
-            arrays = {name: self._whole(name) for name in names}
-        for start, stop in zip(self._starts, self._starts[1:], strict=False):
-            at = slice(int(start), int(stop))
-            with _damage_told(self.folder):
-                found = {name: np.asarray(array[at]) for name, array in arrays.items()}
-            yield self._order[start:stop], found
+            raw = (self.folder / _ORDER / "c" / "0").read_bytes()
+            return checked(np.frombuffer(raw, np.uint8), "the order of rows").view("<i8")
 
-    def _whole(self, name: str) -> zarr.Array[Any]:
-        array = self._array(name)
-        if array.nchunks_initialized != array.nchunks:
-            raise ValueError(f"chunks of {name} are missing")
-        return array
+    def _make(self, ids: tuple[str, ...], order: np.ndarray) -> None:
+        if isinstance(self.folder, Path):
+            self.folder.mkdir(parents=True)
+        mark_ours(self.folder)
+        files: dict[str, Buffer] = {}
+        group = zarr.create_group(MemoryStore(files))
+        for shard in self._shards:
+            shard.create(group, self._rows)
+        group.create_array(
+            _ORDER,
+            data=order.astype("<i8"),
+            chunks=(max(1, len(order)),),
+            compressors=[Crc32cCodec()],
+            fill_value=-1,
+        )
+        for key, data in files.items():
+            write_bytes(self.folder / key, data.to_bytes())
+        if isinstance(self.folder, Path):
+            (self.folder / _DONE).mkdir()
+        write_text(self.folder / _IDS, json.dumps(ids))
+        write_json(self.folder / _MANIFEST, self._manifest)
 
-    def _array(self, name: str) -> zarr.Array[Any]:
-        if name not in self.names():
+    def _held(self, name: str) -> tuple[Shard, int]:
+        if name not in self._at:
             raise StoreError(
-                f"{self.folder}: holds no {name}; it has {', '.join(self.names()[:6])} …"
+                f"{self.folder}: holds no {name}; it has {', '.join(self._names[:6])} …"
             )
-        array = self._group[name]
-        assert isinstance(array, zarr.Array)
-        # a chunk of zeros is written too, so that one which is not there is known to be lost
-        return array.with_config({"write_empty_chunks": True})
+        return self._at[name]
+
+    def _part(
+        self, shard: Shard, chunk: int, first: int, many: int, buffers: Buffers
+    ) -> np.ndarray:
+        with _damage_told(self.folder):
+            try:
+                path = shard.path(self.folder, chunk)
+                return shard.read(path, first, many, self._count(chunk), buffers)
+            except FileNotFoundError:
+                raise ValueError(f"chunk {chunk} of {shard.names[first]} is missing") from None
 
 
 @contextmanager
-def _damage_told(folder: Path) -> Iterator[None]:
+def _damage_told(folder: Place) -> Iterator[None]:
     """Turns what a damaged store raises anywhere below into one error with the way out."""
     try:
         yield
     except WherefromError:
         raise
+    except (PermissionError, ConnectionError, TimeoutError) as error:
+        raise StoreError(f"{folder}: cannot be read ({error}). Run it again when it can.") from None
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StoreError(f"{folder}: damaged ({reason}). Index again with --restart.") from None
+
+
+def _runs(held: Sequence[tuple[Shard, int]]) -> list[tuple[Shard, int, int]]:
+    """Neighbours of a shard put together, so that they are read at once: shard, first, how many."""
+    runs: list[tuple[Shard, int, int]] = []
+    for shard in dict.fromkeys(shard for shard, _ in held):
+        for number in sorted({i for other, i in held if other is shard}):
+            if runs and runs[-1][0] is shard and sum(runs[-1][1:]) == number:
+                runs[-1] = (shard, runs[-1][1], runs[-1][2] + 1)
+            else:
+                runs.append((shard, number, 1))
+    return runs
+
+
+def _marker(chunk: int) -> str:
+    return f"{chunk:06d}"
 
 
 def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -249,7 +363,10 @@ def _flat(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         **manifest["identity"],
         "batch plan": manifest["plan"],
-        "number of rows": len(manifest["ids"]),
+        "ids": manifest["ids"],
+        "number of rows": manifest["rows"],
         "signals": len(manifest["arrays"]),
+        "arrays": digest_value(manifest["arrays"]),
+        "half precision": any(half for *_, half in manifest["arrays"]),
         "format": manifest["format"],
     }
