@@ -3,10 +3,9 @@
 import numpy as np
 
 from tiny import tiny_rows
-from wherefrom.curvature import FactorSums
+from wherefrom.curvature import FactorSums, matrix_shape
 from wherefrom.data import get_recipe
 from wherefrom.methods import Evidence, Point, parse_method, score_all
-from wherefrom.methods._features import matrix_shape
 from wherefrom.signals import (
     LOSS,
     POOLS,

@@ -12,7 +12,7 @@ from tiny import row_dicts, tiny_rows, write_jsonl
 from wherefrom.errors import StoreError
 from wherefrom.store import SignalStore
 
-ROWS, CHUNKS = 200, 13
+ROWS, CHUNKS = 200, 16
 SIGNALS = "signals/sound-1/final/train"
 STORES = ("gradient.zarr", "gradient-sampled.zarr", "hidden-states.zarr", "kronecker-factors")
 

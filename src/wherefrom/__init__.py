@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wherefrom.errors import WherefromError
     from wherefrom.run import Answer, Run
     from wherefrom.run import Run as _Run
-    from wherefrom.scores import Scores, TopK
+    from wherefrom.scores import Ranked, Scores, TopK
 
     open = _Run.open
 
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Answer": "run",
     "Example": "data",
+    "Ranked": "scores",
     "Run": "run",
     "Scores": "scores",
     "TopK": "scores",
@@ -36,6 +37,7 @@ _HOMES = {
 __all__ = [
     "Answer",
     "Example",
+    "Ranked",
     "Run",
     "Scores",
     "TopK",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wherefrom.capture._arrays import as_array, as_arrays, joined, per_row, pooled, require_finite
 from wherefrom.capture._batch import Batch, make_batch
+from wherefrom.capture._factor_sums import add_factors
 from wherefrom.capture._sides import Sides
 from wherefrom.capture._targets import Coverage, Target, find_targets
 from wherefrom.capture._token_errors import ErrorProjection, OutputStates
@@ -346,7 +347,10 @@ class Pass:
         a = per_row(activation.to(delta.device), rows, target)
         d = per_row(delta.detach(), rows, target)
         if self._goal == SAMPLED and Kind.FACTORS in self.kinds:
-            self._add_factors(target, a, d)
+            length = a.shape[1]
+            # the output layer sees the predicting positions alone
+            seen = self._real if length == self._real.shape[1] else self._kept
+            add_factors(self._batch_factors, target, a, d, seen)
             if SAMPLED not in self.gradient_targets:
                 return
         if target.weight is not None:
@@ -354,26 +358,6 @@ class Pass:
             self._add(target.weight.name, self._sides.gradient(target.weight, *pair))
         if target.bias is not None:
             self._add(target.bias.name, self._sides.bias(target.bias, d.sum(1)))
-
-    def _add_factors(self, target: Target, activation: Tensor, delta: Tensor) -> None:
-        length = activation.shape[1]
-        # the output layer sees the predicting positions alone
-        seen = self._real if length == self._real.shape[1] else self._kept
-        real = seen.flatten().bool().to(activation.device)
-        if len(real) != activation.shape[0] * length:
-            raise ModelError(
-                f"{(target.weight or target.bias or Block('?', ())).name}: its layer sees other tokens "
-                "than the row has, so Kronecker factors cannot be taken there. Leave it out with --blocks."
-            )
-        a, d = activation.flatten(0, 1)[real], delta.flatten(0, 1)[real]
-        inner, outer, tokens = a.T @ a, d.T @ d, len(a)
-        if target.weight is not None:
-            pair = (inner, outer) if target.transposed else (outer, inner)
-            self._batch_factors.add(
-                target.weight.name, as_array(pair[0]), as_array(pair[1]), tokens
-            )
-        if target.bias is not None:
-            self._batch_factors.add(target.bias.name, as_array(outer), np.ones((1, 1)), tokens)
 
     def _add(self, name: str, gradient: Tensor) -> None:
         # a module that runs twice in one forward contributes twice

@@ -13,7 +13,7 @@ from wherefrom.data import TokenRow
 from wherefrom.models import LoadedModel
 from wherefrom.signals import Kind, Need
 
-_TOKENS = 256
+_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ def measure_speed(
         run.run(batch)
         return time.perf_counter() - begun
 
-    seconds(Kind.LOSS)
     forward = seconds(Kind.LOSS)
     trained = any(p.requires_grad for p in loaded.model.parameters())
     both = seconds(Kind.GRADIENT) if trained else forward

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from wherefrom.errors import NonFiniteError, SettingError, StoreError
 from wherefrom.methods._block import BlockMethod
@@ -51,10 +51,10 @@ def score_top(
     """The k highest and the k lowest scores of every query; training signals are read a chunk at a time.
 
     Every method is taken in its primal form. What it needs of all rows (mean, covariance, norms) is fitted
-    in a walk over each block, in float64; then all blocks' rows pass by together and are scored in float32.
-    Memory holds the fits, a few chunks, and the best rows so far, however many rows there are; their ids
-    and, under normalise=row, their norms are kept too. A method whose score is linear in a row's gradient
-    costs one product a block.
+    in a walk over each block, with sums in float64; then all blocks' rows pass by together and are scored
+    in float32. Memory holds the fits, a few chunks, and the best rows so far, however many rows there are;
+    their ids and, under normalise=row, their norms are kept too. A method whose score is linear in a row's
+    gradient costs one product a block.
 
     Args:
         methods: what to run; `cannot_stream` says which cannot be.

@@ -1,10 +1,12 @@
 """Runs: where the parts are put together."""
 
-from wherefrom.run._answer import Answer
-from wherefrom.run._ask import CounterfactualPlan, ask
-from wherefrom.run._card import Card
-from wherefrom.run._check import CheckPlan, check
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from wherefrom.run._config import (
+    DEFAULT_METHOD,
     DEFAULT_MODEL,
     IndexSettings,
     RunConfig,
@@ -12,25 +14,59 @@ from wherefrom.run._config import (
     read_config,
     write_config,
 )
-from wherefrom.run._counterfactual import Findings, counterfactual, read_findings
-from wherefrom.run._evaluation import (
-    TESTS,
-    concentrations,
-    evaluate_run,
-    judge_run,
-    retrainings_of,
-    truth_of,
-)
-from wherefrom.run._index import index_rows
-from wherefrom.run._judged_files import evaluate_file
-from wherefrom.run._kept_check import trust_of
-from wherefrom.run._open import open_or_make
-from wherefrom.run._pipeline import Finished, execute
-from wherefrom.run._randomised import randomised_scores
 from wherefrom.run._run import Run
-from wherefrom.run._self_influence import self_influence
-from wherefrom.run._study import StudyPlan, study
-from wherefrom.run._trace import DEFAULT_METHOD
+
+if TYPE_CHECKING:
+    from wherefrom.run._answer import Answer
+    from wherefrom.run._ask import CounterfactualPlan, ask
+    from wherefrom.run._card import Card
+    from wherefrom.run._check import CheckPlan, check
+    from wherefrom.run._counterfactual import Findings, counterfactual, read_findings
+    from wherefrom.run._evaluation import (
+        TESTS,
+        concentrations,
+        evaluate_run,
+        judge_run,
+        retrainings_of,
+        truth_of,
+    )
+    from wherefrom.run._index import index_rows
+    from wherefrom.run._judged_files import evaluate_file
+    from wherefrom.run._kept_check import trust_of
+    from wherefrom.run._open import open_or_make
+    from wherefrom.run._pipeline import Finished, execute
+    from wherefrom.run._randomised import randomised_scores
+    from wherefrom.run._self_influence import self_influence
+    from wherefrom.run._study import StudyPlan, study
+
+_LATER = {
+    "Answer": "_answer",
+    "Card": "_card",
+    "CheckPlan": "_check",
+    "CounterfactualPlan": "_ask",
+    "Findings": "_counterfactual",
+    "Finished": "_pipeline",
+    "StudyPlan": "_study",
+    "TESTS": "_evaluation",
+    "ask": "_ask",
+    "check": "_check",
+    "concentrations": "_evaluation",
+    "counterfactual": "_counterfactual",
+    "evaluate_file": "_judged_files",
+    "evaluate_run": "_evaluation",
+    "execute": "_pipeline",
+    "index_rows": "_index",
+    "judge_run": "_evaluation",
+    "open_or_make": "_open",
+    "randomised_scores": "_randomised",
+    "read_findings": "_counterfactual",
+    "retrainings_of": "_evaluation",
+    "self_influence": "_self_influence",
+    "study": "_study",
+    "trust_of": "_kept_check",
+    "truth_of": "_evaluation",
+}
+"""Names whose files are read when they are asked for: a pass needs neither checks nor retraining."""
 
 __all__ = [
     "DEFAULT_METHOD",
@@ -67,3 +103,9 @@ __all__ = [
     "truth_of",
     "write_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f"wherefrom.run.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'wherefrom.run' has no attribute {name!r}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wherefrom.data import Example
-from wherefrom.diagnose import TraceCheck
 from wherefrom.scores import Ranked, Scores
+
+if TYPE_CHECKING:
+    from wherefrom.diagnose import TraceCheck
 
 
 @dataclass(frozen=True)

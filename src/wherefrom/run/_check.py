@@ -23,6 +23,7 @@ from wherefrom.methods import Resource, parse_method
 from wherefrom.run._answer_check import answer_size, judged, spots_of
 from wherefrom.run._ask import spread
 from wherefrom.run._checked_scores import checked_scores, passes_of
+from wherefrom.run._config import DEFAULT_METHOD
 from wherefrom.run._index_stage import make_passes
 from wherefrom.run._kept_check import keep_trust
 from wherefrom.run._leftovers import clear_leftovers
@@ -30,7 +31,6 @@ from wherefrom.run._randomised import not_randomised, randomised_scores
 from wherefrom.run._seeds import require_finetune, scores_of_seeds
 from wherefrom.run._stages import stages_of, states_of, with_own
 from wherefrom.run._subject import subject_of
-from wherefrom.run._trace import DEFAULT_METHOD
 from wherefrom.scores import Scores
 from wherefrom.signals import Policy
 

@@ -15,6 +15,7 @@ from wherefrom.errors import SettingError
 from wherefrom.models import FinetuneSettings
 
 DEFAULT_MODEL = "builtin:smollm2-135m"
+DEFAULT_METHOD = "influence"
 
 
 class IndexSettings(BaseModel):

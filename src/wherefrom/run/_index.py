@@ -32,10 +32,10 @@ from wherefrom.store import FactorStore, SignalStore, read_factors
 from wherefrom.world import World
 
 _CHUNK_BYTES = 128e6
-_LEAST, _MOST, _CHUNKS, _MANY = 16, 64, 32, 1000
-"""Rows of a chunk: 16 to 64, for about 32 chunks; of very many rows, more, for about 1,000."""
+_LEAST, _MOST, _CHUNKS, _MANY = 4, 64, 16, 1000
+"""Rows of a chunk: 4 to 64, for about 16 chunks; of very many rows, more, for about 1,000."""
 _CPU_TOKENS, _ACCELERATOR_TOKENS = 512, 4096
-_SHORT = 1e12
+_SHORT = 2e11
 """Operations of a pass that are not worth a second process."""
 _FACTORS = Need(Kind.FACTORS).slug
 _LOSSES = Need(Kind.LOSS).slug
@@ -272,7 +272,7 @@ def _plan(loaded: LoadedModel, tokens: Sequence[TokenRow], settings: IndexSettin
     k = settings.project
     row_bytes = 4 * sum((projected_block(b, k) if k else b).size for b in blocks)
     # small enough to be shared by workers and lost to a kill, large enough to be few files
-    rows = min(max(_LEAST, len(tokens) // _CHUNKS), max(_MOST, len(tokens) // _MANY))
+    rows = min(max(_LEAST, -(-len(tokens) // _CHUNKS)), max(_MOST, len(tokens) // _MANY))
     rows = max(1, min(rows, int(_CHUNK_BYTES / max(1, row_bytes))))
     return plan_batches(tokens, batch_tokens=batch_tokens(loaded, settings), chunk_rows=rows)
 

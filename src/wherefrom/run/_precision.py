@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROWS = 4
 """Rows that are tried in both precisions."""
-_TOKENS = 512
+_TOKENS = 256
 _SMALL = 3e7
 """Weights below which bfloat16 gains nothing."""
 

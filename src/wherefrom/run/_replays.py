@@ -9,13 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wherefrom.atomic import file_name
-from wherefrom.counterfactual import (
-    TrainingPlan,
-    duration,
-    in_run_shapley,
-    unroll,
-    unroll_cost,
-)
 from wherefrom.data import Recipe, Renderer
 from wherefrom.identity import digest_value
 from wherefrom.methods import Method, ReplayMethod
@@ -54,6 +47,14 @@ def make_replays(run: Run, recipe: Recipe, names: Sequence[str]) -> None:
     missing = [name for name in names if _read(run, name) is None]
     if not missing:
         return
+    from wherefrom.counterfactual import (
+        TrainingPlan,
+        duration,
+        in_run_shapley,
+        unroll,
+        unroll_cost,
+    )
+
     settings = run.config.finetune
     assert settings is not None, "asked of can_replay"
     renderer = Renderer(run.model.tokenizer, recipe)

@@ -19,7 +19,13 @@ from wherefrom.run._answer import Answer
 from wherefrom.run._asked import evidence_for, methods_for
 from wherefrom.run._behaviour import behaviour
 from wherefrom.run._card import Card
-from wherefrom.run._config import IndexSettings, RunConfig, read_config, write_config
+from wherefrom.run._config import (
+    DEFAULT_METHOD,
+    IndexSettings,
+    RunConfig,
+    read_config,
+    write_config,
+)
 from wherefrom.run._finetune_stage import finetune_run
 from wherefrom.run._gather import assemble
 from wherefrom.run._index import stored
@@ -37,7 +43,6 @@ from wherefrom.run._rows import (
 )
 from wherefrom.run._score_stage import score_run
 from wherefrom.run._states import PlannedPass, State, States
-from wherefrom.run._trace import DEFAULT_METHOD, trace
 from wherefrom.scores import Scores, TopK
 from wherefrom.signals import AppendedSignals, Kind, Policy, Side, Source
 from wherefrom.tasks import Task
@@ -284,6 +289,9 @@ class Run:
             SettingError: prompt or response is empty, or the run was not indexed for these methods.
             IdentityError: the index is of another model, adapter or template.
         """
+        # its verdict is slow to import, and no other stage needs it
+        from wherefrom.run._trace import trace
+
         return trace(self, prompt, response, methods, max_new_tokens, verify)
 
     def top(

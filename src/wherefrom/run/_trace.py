@@ -17,8 +17,6 @@ from wherefrom.run._asked import evidence_for, methods_for
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
 
-DEFAULT_METHOD = "influence"
-
 
 def trace(
     run: Run,

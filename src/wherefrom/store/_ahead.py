@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
+from threadpoolctl import threadpool_limits
+
 _BUDGET = 128e6
 """Bytes that are held ahead of the caller; one piece more where pieces are larger."""
 _MOST, _MOST_REMOTE = 3, 8
@@ -42,7 +45,7 @@ def ahead(
     def several(some: Sequence[Item]) -> list[Found]:
         return [load(item) for item in some]
 
-    with ThreadPoolExecutor(threads, "wherefrom-read") as pool:
+    with ThreadPoolExecutor(threads, "wherefrom-read", initializer=_alone) as pool:
         try:
             for start in range(0, len(items), together):
                 waiting.append(pool.submit(several, items[start : start + together]))
@@ -53,6 +56,13 @@ def ahead(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _alone() -> None:
+    """Keeps a reading thread from starting threads of its own, which would wait for each other spinning."""
+    # torch sets a thread's number of threads at its first call: after that it can be set to one
+    torch.get_num_threads()
+    threadpool_limits(1, "openmp")
 
 
 def _given_up(pieces: list[Found]) -> Iterator[Found]:
