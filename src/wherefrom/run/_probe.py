@@ -15,7 +15,7 @@ from wherefrom.data import Example, Renderer, TokenRow, plan_batches
 from wherefrom.diagnose import BASE, FINAL, NotMeasured
 from wherefrom.errors import DataError
 from wherefrom.identity import digest_value
-from wherefrom.models import LoadedModel, counted_losses, pad_rows
+from wherefrom.models import LoadedModel, counted_losses, input_device, pad_rows
 from wherefrom.run._behaviour import AFTER, BEFORE, behaving_share, behaviour
 from wherefrom.run._gather import in_state
 from wherefrom.run._index import batch_tokens, bytes_per_row, index_rows
@@ -219,7 +219,7 @@ def _forward(
     if not tokens:
         return
     plan = plan_batches(tokens, batch_tokens)
-    device = next(loaded.model.parameters()).device
+    device = input_device(loaded.model)
     for batch in (batch for chunk in plan.chunks for batch in chunk):
         chosen = [int(plan.order[position]) for position in batch]
         padded = pad_rows([tokens[i] for i in chosen], loaded.pad_id, device)
