@@ -65,6 +65,15 @@ def split(values: np.ndarray, like: Sequence[Tensor]) -> list[np.ndarray]:
     return [part.reshape(tuple(t.shape)) for part, t in zip(parts, like, strict=True)]
 
 
+def token_losses(losses: Tensor, counted: Tensor, rows: Sequence[TokenRow]) -> np.ndarray:
+    """Losses of each row's counted tokens, rows × the most that a row counts, 0 behind the last."""
+    longest = max(int(row.loss_mask.sum()) for row in rows)
+    values = np.zeros((len(rows), longest), dtype=np.float32)
+    for line, found, places in zip(values, as_array(losses), as_array(counted), strict=True):
+        line[: places.sum()] = found[places]
+    return values
+
+
 def joined(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Batches put end to end, token losses padded to the longest."""
     longest = max(part[TOKEN_LOSS].shape[1] for part in parts)

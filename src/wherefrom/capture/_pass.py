@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wherefrom.capture._arrays import as_array, as_arrays, joined, per_row, pooled, require_finite
+from wherefrom.capture._arrays import (
+    as_array,
+    as_arrays,
+    joined,
+    per_row,
+    pooled,
+    require_finite,
+    token_losses,
+)
 from wherefrom.capture._batch import Batch, make_batch
 from wherefrom.capture._factor_sums import add_factors
 from wherefrom.capture._sides import Sides
@@ -272,10 +280,8 @@ class Pass:
                 **options,
             )
         self._kept = found.counted
-        states: Tensor | None = None
-        if self._needs_states:
-            states = self._outputs.take(found.keep).to(found.logits.device)
-        self._states = states
+        device = found.logits.device
+        self._states = self._outputs.take(found.keep, device) if self._needs_states else None
         if Kind.STATE_GRADIENT in self.kinds:
             for layer, state in enumerate(found.outputs.hidden_states):
                 if state.requires_grad:
@@ -288,7 +294,7 @@ class Pass:
         emitted = {
             LOSS: as_array(found.losses.detach().sum(1)),
             TOKENS: np.array([row.loss_mask[1:].sum() for row in rows], dtype=np.int64),
-            TOKEN_LOSS: self._token_losses(found.losses.detach(), found.counted, rows),
+            TOKEN_LOSS: token_losses(found.losses, found.counted, rows),
         }
         if Kind.HIDDEN in self.kinds:
             emitted |= pooled(found.outputs.hidden_states, batch.pools)
@@ -385,15 +391,6 @@ class Pass:
         self._rows = len(rows)
         self._real = batch.real
         return batch
-
-    def _token_losses(
-        self, losses: Tensor, counted: Tensor, rows: Sequence[TokenRow]
-    ) -> np.ndarray:
-        longest = max(int(row.loss_mask.sum()) for row in rows)
-        values = np.zeros((len(rows), longest), dtype=np.float32)
-        for line, found, places in zip(values, as_array(losses), as_array(counted), strict=True):
-            line[: places.sum()] = found[places]
-        return values
 
 
 def _begin_graph(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:

@@ -77,8 +77,9 @@ class OutputStates:
 
         return self._module.register_forward_pre_hook(keep)
 
-    def take(self, keep: Tensor) -> Tensor:
+    def take(self, keep: Tensor, device: torch.device) -> Tensor:
         """The states at the predicting positions, rows × positions × width."""
         held, self._held = self._held, None
         assert held is not None
-        return held if held.shape[1] == len(keep) else held[:, keep]
+        found = held if held.shape[1] == len(keep) else held[:, keep]
+        return found.to(device)
