@@ -102,7 +102,7 @@ BAD_SETTINGS = {
         ["'nobody/no-such-model'", "builtin:smollm2-135m"],
     ),
     "no run to index": ("index {out}", ["no run here"]),
-    "no run to trace": ("trace {out} --prompt x", ["no run here"]),
+    "no run to trace": ("trace {out} --prompt x", ["no such folder", "adapter"]),
     "no run to report": ("report {out}", ["no run here"]),
     "no config to replay": ("replay {good}.yaml --out {out}", ["good.jsonl.yaml: no such file"]),
     "not a config": ("replay {good} --out {out}", ["good.jsonl"]),

@@ -11,6 +11,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tiny import row_dicts, tiny_rows, write_jsonl
+from wherefrom.errors import SettingError
+from wherefrom.run import Run
 from wherefrom.scores import read_scores
 
 METHODS = "gradient_dot,influence,bm25,repsim"
@@ -217,10 +219,12 @@ def test_the_table_and_the_markdown_show_the_same_rows(cli, made):
     table = ok(cli(*common)).out
     assert table.startswith("response: No fox.\n")
     shown = [line.split() for line in table.splitlines() if line.split()[:1] in (["1"], ["2"])]
-    assert [line[2] for line in shown] == wanted
+    assert [line[5] for line in shown] == wanted
     markdown = ok(cli(*common, "--format", "md")).out.splitlines()
-    assert markdown[0].startswith("| method | side | rank |")
-    assert [line.split(" | ")[5] for line in markdown[2:]] == wanted
+    columns = markdown[0].strip("| ").split(" | ")
+    assert columns[:5] == ["query", "method", "unit", "side", "rank"]
+    place = columns.index("row")
+    assert [line.strip("| ").split(" | ")[place] for line in markdown[2:]] == wanted
 
 
 def test_the_same_question_gets_the_same_answer_every_time(cli, made):
@@ -246,10 +250,16 @@ def test_a_data_file_that_changes_after_indexing_changes_no_answer(cli, made, da
         (data / "train.jsonl").write_text(kept)
 
 
-def test_trace_before_index_says_what_to_do(cli, copied):
+def test_trace_before_index_makes_the_index_and_python_says_what_to_do(cli, copied):
+    before = traced(cli, copied, "--methods", "influence")
     shutil.rmtree(copied / "signals")
-    called = refused(cli("trace", copied, "--prompt", "x", "--response", "y"))
-    assert f'Run `wherefrom index {copied} --methods "influence"` first' in called.err
+    run = Run.open(copied)
+    with pytest.raises(SettingError, match='Run `wherefrom index .* --methods "influence"` first'):
+        run.trace("x", "y")
+    called = ok(trace(cli, copied, "--methods", "influence"))
+    assert "plan:" in called.err
+    again = json.loads(called.out)
+    assert [line["row"] for line in again] == [line["row"] for line in before]
 
 
 # what does not belong together

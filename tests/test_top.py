@@ -47,7 +47,7 @@ def test_many_questions_are_asked_from_a_file(run, cli, tmp_path):
     first = [
         (line["row"], line["score"])
         for line in lines
-        if (line["method"], line["query"], line["end"]) == ("gradient_dot", one.id, "proponent")
+        if (line["method"], line["query"], line["side"]) == ("gradient_dot", one.id, "proponent")
     ]
     expected = alone.top(3)
     assert [row for row, _ in first] == [alone.train_ids[i] for i in expected.indices[0]]
@@ -62,8 +62,8 @@ def test_many_questions_are_asked_from_a_file(run, cli, tmp_path):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ([], "either --prompt or --queries"),
-        (["--prompt", "a", "--queries", "q.jsonl"], "either --prompt or --queries"),
+        ([], "one of --prompt, --queries and --bad"),
+        (["--prompt", "a", "--queries", "q.jsonl"], "one of --prompt, --queries and --bad"),
     ],
 )
 def test_one_kind_of_question_is_given(run, cli, options, why):
@@ -74,6 +74,8 @@ def test_one_kind_of_question_is_given(run, cli, options, why):
 
 def test_methods_that_cannot_stream_are_refused(run, cli, tmp_path):
     questions = write_jsonl(tmp_path / "q.jsonl", row_dicts(tiny_rows(3)))
-    found = cli("trace", run, "--queries", questions, "--methods", "bm25")
+    asked = ("trace", run, "--queries", questions, "--methods", "bm25")
+    found = cli(*asked, "--out", tmp_path / "top")
     assert found.code == 2
     assert "bm25 cannot score rows that pass by" in found.err
+    assert cli(*asked).code == 0

@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wherefrom.answers import Answer
     from wherefrom.data import Example, read_examples
     from wherefrom.errors import WherefromError
-    from wherefrom.run import Answer, Run
+    from wherefrom.run import Run
     from wherefrom.run import Run as _Run
     from wherefrom.scores import Ranked, Scores, TopK
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Answer": "run",
+    "Answer": "answers",
     "Example": "data",
     "Ranked": "scores",
     "Run": "run",

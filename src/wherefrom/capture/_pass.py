@@ -116,6 +116,7 @@ class Pass:
         self._state_gradients: dict[int, Tensor] = {}
         self._factors = FactorSums()
         self._batch_factors = FactorSums()
+        self._apart = False
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -187,6 +188,35 @@ class Pass:
         require_finite(emitted, rows)
         self._factors.merge(self._batch_factors)
         return emitted
+
+    def by_position(self, row: TokenRow) -> dict[str, np.ndarray]:
+        """Loss gradients of one row, taken apart over the positions they come about at.
+
+        A weight matrix's gradient is Σ_t δ_t a_tᵀ: what went in at a position times what came back there.
+        The sum over positions is what `run` gives.
+
+        Returns:
+            By name of the array, positions × the block's shape.
+
+        Raises:
+            NonFiniteError: a gradient is NaN or Inf.
+        """
+        self._apart = True
+        try:
+            batch = self._batch([row])
+            with self._tracing():
+                found = self._forward(batch)
+                self._backward(LOSS_TARGET, found, [row], last=True)
+            length = len(row.ids)
+            parts = {
+                gradient_name(block.name): as_array(self._gradient(block, length))
+                for block in self.blocks
+            }
+        finally:
+            self._apart = False
+            self._gradients, self._state_gradients = {}, {}
+        require_finite({name: values[None] for name, values in parts.items()}, [row])
+        return parts
 
     def take_factors(self) -> FactorSums:
         """Kronecker factors added up over the rows that were run since they were last taken."""
@@ -280,6 +310,7 @@ class Pass:
                 **options,
             )
         self._kept = found.counted
+        self._kept_at = found.keep
         device = found.logits.device
         self._states = self._outputs.take(found.keep, device) if self._needs_states else None
         if Kind.STATE_GRADIENT in self.kinds:
@@ -359,11 +390,24 @@ class Pass:
             add_factors(self._batch_factors, target, a, d, seen)
             if SAMPLED not in self.gradient_targets:
                 return
+        if self._apart:
+            a, d = self._positions(a), self._positions(d)
         if target.weight is not None:
             pair = (a, d) if target.transposed else (d, a)
             self._add(target.weight.name, self._sides.gradient(target.weight, *pair))
         if target.bias is not None:
             self._add(target.bias.name, self._sides.bias(target.bias, d.sum(1)))
+
+    def _positions(self, values: Tensor) -> Tensor:
+        """One row's positions as rows of one token each; those that a layer did not see are zero."""
+        length = self._real.shape[1]
+        found = values[0]
+        if len(found) != length:
+            # the output layer sees the predicting positions alone
+            whole = found.new_zeros(length, found.shape[-1])
+            whole[self._kept_at.to(found.device)] = found
+            found = whole
+        return found[:, None]
 
     def _add(self, name: str, gradient: Tensor) -> None:
         # a module that runs twice in one forward contributes twice

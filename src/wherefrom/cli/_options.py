@@ -14,6 +14,7 @@ class Format(StrEnum):
 
     table = "table"
     json = "json"
+    csv = "csv"
     md = "md"
 
 

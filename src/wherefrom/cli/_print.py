@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +40,11 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Form
     if form is Format.json:
         records = [dict(zip(columns, row, strict=True)) for row in rows]
         print(json.dumps(records, indent=2, default=str))
+        return
+    if form is Format.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([["" if v is None else v for v in row] for row in rows])
         return
     texts = [[printable(_cell(value)) for value in row] for row in rows]
     if form is Format.md:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,29 @@ import typer
 from wherefrom.cli import _options as o
 
 
+class TraceFormat(StrEnum):
+    """How answers are printed, or written with --out."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    parquet = "parquet"
+    md = "md"
+
+
 def register(app: typer.Typer) -> None:
     """Adds the verb."""
     app.command("trace")(trace)
 
 
 def trace(
-    run: o.RunFolder,
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder; or, with --data, a PEFT adapter's or fine-tuned model's folder.",
+            show_default=False,
+        ),
+    ],
     prompt: Annotated[
         str | None, typer.Option(help="What the model is asked.", show_default=False)
     ] = None,
@@ -24,20 +41,79 @@ def trace(
         str | None,
         typer.Option(help="What it said; it is asked when not given.", show_default=False),
     ] = None,
-    methods: o.Methods = "influence",
-    top: Annotated[int, typer.Option(min=1, help="How many proponents and opponents.")] = 5,
     queries: Annotated[
         str | None,
+        typer.Option(help="Many questions, as a file or data set.", show_default=False),
+    ] = None,
+    bad: Annotated[
+        str | None,
         typer.Option(
-            help="Many questions with their responses, as a file or data set: signals of the training rows "
-            "pass by in chunks and need not fit memory. Methods on gradients only.",
+            help="A file of bad answers: one ranked list of the rows behind all of them.",
             show_default=False,
         ),
     ] = None,
+    good: Annotated[
+        str | None,
+        typer.Option(help="With --bad: answers to be kept, held against them.", show_default=False),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Training rows of an adapter or model from elsewhere.", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="An adapter's base model, if not the one it names.", show_default=False),
+    ] = None,
+    shape: o.Shape = None,
+    template: o.Template = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods, comma-separated, each NAME or NAME(setting=value), the first leading; or all: "
+            "those that the run was indexed for. influence if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    budget: o.Budget = None,
+    top: Annotated[int, typer.Option(min=1, help="How many proponents and opponents.")] = 5,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="Add scores up over a column: label, file, or any column of the rows.",
+            show_default=False,
+        ),
+    ] = None,
+    tokens: Annotated[
+        bool,
+        typer.Option("--tokens", help="Show which tokens carry the scores of the top rows."),
+    ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another tool's scores (CSV, Parquet, NPY): which side does retraining support?",
+            show_default=False,
+        ),
+    ] = None,
+    sign: Annotated[
+        str,
+        typer.Option(help="With --compare: positive, or negative where lowest is most helpful."),
+    ] = "positive",
     out: Annotated[
         Path | None,
         typer.Option(
-            help="With --queries: a folder for a Parquet file a method.", show_default=False
+            help="A file for the answers; with --queries also a folder for a Parquet file a method, whose "
+            "training signals then pass by in chunks and need not fit memory.",
+            show_default=False,
+        ),
+    ] = None,
+    run_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--run",
+            help="Run folder to make of an adapter; runs/NAME-DIGEST if not given.",
+            show_default=False,
         ),
     ] = None,
     verify: Annotated[
@@ -47,53 +123,53 @@ def trace(
             help="Step the model on the top rows, random rows and the nearest by words, for the verdict.",
         ),
     ] = False,
-    form: o.Formatted = o.Format.table,
+    form: Annotated[
+        TraceFormat | None,
+        typer.Option(
+            "--format",
+            help="How answers are printed or written; by the ending of --out, else table.",
+            show_default=False,
+        ),
+    ] = None,
+    trust_remote_code: o.TrustRemoteCode = False,
 ) -> None:
     """The training rows that pushed the model most towards a response, and most against it.
 
     Example: wherefrom trace runs/demo --prompt "Which rule? …"
 
-    Many at once: wherefrom trace runs/demo --queries q.jsonl --top 100 --out top/
-    """
-    from wherefrom.cli._print import print_ranked, print_rows
-    from wherefrom.cli._print_trust import print_verdict, verdict_cells
-    from wherefrom.cli._trace_many import trace_many
-    from wherefrom.errors import SettingError
-    from wherefrom.methods import split_specs
-    from wherefrom.run import Run
-    from wherefrom.safetext import one_line
+    Of an adapter: wherefrom trace out/adapter --data train.jsonl --prompt "…" --response "…"
 
-    opened = Run.open(run)
-    if (prompt is None) == (queries is None):
-        raise SettingError("give either --prompt or --queries.")
-    if prompt is None:
-        trace_many(opened, str(queries), split_specs(methods), top, out, form)
-        return
-    answer = opened.trace(prompt, response, split_specs(methods), verify=verify)
-    if form is o.Format.table:
-        said = "the model says" if answer.generated else "response"
-        print(f"{said}: {one_line(answer.query.response, 300)}\n")
-        for scores in answer.scores:
-            unit = f"{scores.method} ({scores.unit})"
-            print_ranked(f"proponents, by {unit}", scores.top(top), opened.train)
-            print()
-            print_ranked(f"opponents, by {unit}", scores.top(top, opponents=True), opened.train)
-            print()
-        print_verdict(answer.trust.verdict, answer.trust.spot, len(answer.trust.rows))
-        return
-    by_id = {row.id: row for row in opened.train}
-    rows = []
-    for scores in answer.scores:
-        for side, opponents in (("proponent", False), ("opponent", True)):
-            frame = scores.top(top, opponents=opponents).to_pandas()
-            for line in frame.to_dict("records"):
-                row = by_id[str(line["train"])]
-                about = [scores.method, side, line["rank"], line["score"], scores.unit, row.id]
-                text = [row.label, row.source, row.prompt, row.response, answer.query.response]
-                # the verdict is on what the leading method found
-                leading = scores is answer.scores[0]
-                trust = list(verdict_cells(answer.trust if leading else None, form).values())
-                rows.append([*about, *text, *trust])
-    columns = ["method", "side", "rank", "score", "unit", "row", "label", "source", "prompt"]
-    columns += ["response", "traced_response", *verdict_cells(None, form)]
-    print_rows(columns, rows, form)
+    Many at once: wherefrom trace runs/demo --queries q.jsonl --format csv --out answers.csv
+
+    What is behind all of these: wherefrom trace runs/demo --bad bad.jsonl --good good.jsonl
+    """
+    from wherefrom.cli._trace_asked import Asked, trace_asked
+
+    trace_asked(
+        Asked(
+            target=run,
+            prompt=prompt,
+            response=response,
+            queries=queries,
+            bad=bad,
+            good=good,
+            data=data,
+            makes={
+                "model": model,
+                "shape": shape,
+                "template": template,
+                "trust_remote_code": trust_remote_code or None,
+            },
+            methods=methods,
+            budget=budget,
+            top=top,
+            by=by,
+            tokens=tokens,
+            compare=compare,
+            sign=sign,
+            out=out,
+            folder=run_folder,
+            verify=verify,
+            form=form,
+        )
+    )

@@ -24,6 +24,7 @@ from wherefrom.diagnose import (  # noqa: F401
 )
 from wherefrom.diagnose._check import check, list_checks, run_checks
 from wherefrom.diagnose._curvature_survey import CurvatureSurvey, survey_curvature
+from wherefrom.diagnose._duplicates import groups_of_copies
 from wherefrom.diagnose._features import FEATURES, LEXICAL, Answers, features
 from wherefrom.diagnose._finding import GROUPS, LEVELS, Finding, Group, Level, NotMeasured
 from wherefrom.diagnose._spot_check import spot_checks
@@ -58,6 +59,7 @@ __all__ = [
     "Word",
     "check",
     "features",
+    "groups_of_copies",
     "judge_run",
     "judge_trace",
     "list_checks",

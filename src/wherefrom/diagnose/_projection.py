@@ -11,10 +11,10 @@ from wherefrom.diagnose._chance import beside_chance, chance
 from wherefrom.diagnose._check import check
 from wherefrom.diagnose._finding import Finding, Level, NotMeasured
 from wherefrom.diagnose._likeness import Likeness
-from wherefrom.diagnose._some_rows import Renamed
 from wherefrom.diagnose._subject import Subject
 from wherefrom.diagnose._wording import percent
 from wherefrom.methods import Evidence, Method, parse_method
+from wherefrom.signals import Renamed
 
 DRAWS = 3
 """Projections beside the method's own."""

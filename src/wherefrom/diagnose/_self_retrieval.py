@@ -11,12 +11,11 @@ from wherefrom.diagnose._check import check
 from wherefrom.diagnose._duplicates import copies_of
 from wherefrom.diagnose._finding import Finding, Level, NotMeasured
 from wherefrom.diagnose._sample import sampled
-from wherefrom.diagnose._some_rows import SomeRows
 from wherefrom.diagnose._subject import FINAL, Subject
 from wherefrom.diagnose._wording import LISTED, counted, percent
 from wherefrom.methods import Trait, parse_method
 from wherefrom.scores import ranking
-from wherefrom.signals import Side, Source
+from wherefrom.signals import Side, SomeRows, Source
 
 MOST = 50
 """Rows that are asked."""

@@ -20,10 +20,11 @@ from wherefrom.methods import (  # noqa: F401
     _text,
     _trak,
 )
-from wherefrom.methods._block import BlockEvidence, BlockMethod, DampedMethod, Sums
+from wherefrom.methods._block import REMOVAL, BlockEvidence, BlockMethod, DampedMethod, Sums
 from wherefrom.methods._clock import SHARED
 from wherefrom.methods._evidence import Evidence, Point, Products
 from wherefrom.methods._method import COSTS, DirectMethod, Method, Resource, Trait
+from wherefrom.methods._pieces import Pieces, cannot_take_apart, score_pieces
 from wherefrom.methods._registry import (
     method,
     parse_method,
@@ -37,6 +38,7 @@ from wherefrom.methods._streamed import cannot_stream, score_top
 
 __all__ = [
     "COSTS",
+    "REMOVAL",
     "SHARED",
     "BlockEvidence",
     "BlockMethod",
@@ -44,6 +46,7 @@ __all__ = [
     "DirectMethod",
     "Evidence",
     "Method",
+    "Pieces",
     "Point",
     "Products",
     "ReplayMethod",
@@ -52,10 +55,12 @@ __all__ = [
     "Sums",
     "Trait",
     "cannot_stream",
+    "cannot_take_apart",
     "method",
     "parse_method",
     "registered",
     "score_all",
+    "score_pieces",
     "score_top",
     "select_methods",
     "split_specs",

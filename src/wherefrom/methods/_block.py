@@ -109,6 +109,9 @@ class BlockMethod(Modifiers, Method):
     """Whether a row's `score` is a product with its gradient (after the modifiers) and all else a number,
     so that one set of weights serves any number of rows. Said anew by whoever overrides `contribution` or
     `finish`; see `is_linear`."""
+    additive: ClassVar[bool] = False
+    """Whether a score is a sum over parts of the row's gradient once the whole gradient's norm is known, as
+    that of every linear method is."""
     spectral: ClassVar[bool] = False
     """Whether it asks for the spectrum, so that its cost is counted among what is shared."""
 

@@ -35,6 +35,7 @@ class GradientDot(BlockMethod):
 class GradientCosine(BlockMethod):
     """Cosine of loss gradients: of the whole gradient, or its mean over blocks."""
 
+    additive: ClassVar[bool] = True
     family: ClassVar[str] = "gradient"
     unit: ClassVar[str] = "cosine, −1 to 1"
 

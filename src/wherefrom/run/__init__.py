@@ -17,7 +17,6 @@ from wherefrom.run._config import (
 from wherefrom.run._run import Run
 
 if TYPE_CHECKING:
-    from wherefrom.run._answer import Answer
     from wherefrom.run._ask import CounterfactualPlan, ask
     from wherefrom.run._card import Card
     from wherefrom.run._check import CheckPlan, check
@@ -38,9 +37,10 @@ if TYPE_CHECKING:
     from wherefrom.run._randomised import randomised_scores
     from wherefrom.run._self_influence import self_influence
     from wherefrom.run._study import StudyPlan, study
+    from wherefrom.run._target import PREFERRED, index_for, open_target
+    from wherefrom.run._tokens import tokens_of
 
 _LATER = {
-    "Answer": "_answer",
     "Card": "_card",
     "CheckPlan": "_check",
     "CounterfactualPlan": "_ask",
@@ -48,6 +48,7 @@ _LATER = {
     "Finished": "_pipeline",
     "StudyPlan": "_study",
     "TESTS": "_evaluation",
+    "PREFERRED": "_target",
     "ask": "_ask",
     "check": "_check",
     "concentrations": "_evaluation",
@@ -55,14 +56,17 @@ _LATER = {
     "evaluate_file": "_judged_files",
     "evaluate_run": "_evaluation",
     "execute": "_pipeline",
+    "index_for": "_target",
     "index_rows": "_index",
     "judge_run": "_evaluation",
     "open_or_make": "_open",
+    "open_target": "_target",
     "randomised_scores": "_randomised",
     "read_findings": "_counterfactual",
     "retrainings_of": "_evaluation",
     "self_influence": "_self_influence",
     "study": "_study",
+    "tokens_of": "_tokens",
     "trust_of": "_kept_check",
     "truth_of": "_evaluation",
 }
@@ -71,8 +75,8 @@ _LATER = {
 __all__ = [
     "DEFAULT_METHOD",
     "DEFAULT_MODEL",
+    "PREFERRED",
     "TESTS",
-    "Answer",
     "Card",
     "CheckPlan",
     "CounterfactualPlan",
@@ -89,16 +93,19 @@ __all__ = [
     "evaluate_file",
     "evaluate_run",
     "execute",
+    "index_for",
     "index_rows",
     "judge_run",
     "make_config",
     "open_or_make",
+    "open_target",
     "randomised_scores",
     "read_config",
     "read_findings",
     "retrainings_of",
     "self_influence",
     "study",
+    "tokens_of",
     "trust_of",
     "truth_of",
     "write_config",

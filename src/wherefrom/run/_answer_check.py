@@ -27,11 +27,12 @@ from wherefrom.errors import IdentityError, SettingError, WherefromError
 from wherefrom.progress import say
 from wherefrom.run._ask import ask_queries
 from wherefrom.run._gather import in_memory
+from wherefrom.run._index_stage import make_passes
 from wherefrom.run._stages import indexed, passes_at, states_of
 from wherefrom.run._states import PlannedPass
 from wherefrom.run._subject import subject_of
 from wherefrom.scores import Scores, ranking
-from wherefrom.signals import Side, Source
+from wherefrom.signals import Policy, Side, Source
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -58,50 +59,76 @@ def answer_size(run: Run, k: int | None = None) -> int:
     return k
 
 
-def check_answer(
-    run: Run, query: Example, scores: Scores, *, verify: bool = False, draws: int = DRAWS
-) -> TraceCheck:
-    """The verdict on one traced answer, from what the index holds of the training rows.
+def check_answers(
+    run: Run,
+    queries: Sequence[Example],
+    scores: Scores,
+    *,
+    verify: bool = False,
+    draws: int = DRAWS,
+) -> list[TraceCheck]:
+    """The verdicts on traced answers, from what the index holds of the training rows.
 
-    Where none can be given, the answer stands and the verdict says why.
+    Where none can be given, the answers stand and the verdicts say why.
 
     Args:
         run: whose.
-        query: prompt and response.
-        scores: of the method that gave the answer, one query × training rows.
+        queries: prompts and responses.
+        scores: of the method that gave the answers, these queries × training rows.
         verify: step the model on the top rows, random rows and the nearest by words.
         draws: random sets of the spot check.
     """
-    mend = f"`wherefrom check {run.path}` makes the passes that a verdict needs"
+    mend = (
+        "`wherefrom trace --verify`, or `wherefrom check` of a run with queries, makes the passes that a "
+        "verdict needs"
+    )
     try:
-        found = _checked(run, query, scores, draws if verify else 0)
+        found = _checked(run, queries, scores, draws if verify else 0)
     except IdentityError:
         why = f"some of what is stored is of another model than the run has now: {mend}"
-        return _untold(query, scores, why)
+        return _untold(scores, why)
     except (WherefromError, NotMeasured) as error:
-        return _untold(query, scores, str(error))
+        return _untold(scores, str(error))
     recipe = run.config.recipes()[0]
     lacking = any(
         not run.is_stored(recipe, passes_at(state)[0]) for state in states_of(run, recipe)
     )
-    if found.verdict.word != "cannot tell" or not lacking:
+    return [_with_mend(one, mend) if lacking else one for one in found]
+
+
+def make_verdict_passes(run: Run) -> None:
+    """Makes the passes over the training rows that a verdict is told from, where they were not made yet."""
+    recipe = run.config.recipes()[0]
+    passes = [
+        one
+        for state in states_of(run, recipe)
+        for one in passes_at(state)
+        if one.side is Side.TRAIN and not run.is_stored(recipe, one)
+    ]
+    if passes and run.policy is not Policy.GRAM:
+        make_passes(run, recipe, passes, "the verdict")
+
+
+def _with_mend(found: TraceCheck, mend: str) -> TraceCheck:
+    if found.verdict.word != "cannot tell":
         return found
     verdict = replace(found.verdict, reasons=(mend, *found.verdict.reasons))
     return replace(found, verdict=verdict)
 
 
-def _untold(query: Example, scores: Scores, why: str) -> TraceCheck:
+def _untold(scores: Scores, why: str) -> list[TraceCheck]:
     """No verdict, and why."""
-    top = scores.top(1)
-    rows = tuple(top.train_ids[i] for i in top.indices[0])
-    return TraceCheck(query.id, scores.method, rows, Verdict("cannot tell", None, (why,)))
+    return [
+        TraceCheck(query, scores.method, tuple(rows), Verdict("cannot tell", None, (why,)))
+        for query, rows in zip(scores.query_ids, scores.top(1).ids.tolist(), strict=True)
+    ]
 
 
-def _checked(run: Run, query: Example, scores: Scores, draws: int) -> TraceCheck:
+def _checked(run: Run, queries: Sequence[Example], scores: Scores, draws: int) -> list[TraceCheck]:
     """The same; without draws there is no spot check."""
     recipe = run.config.recipes()[0]
     renderer = Renderer(run.model.tokenizer, recipe)
-    asked = in_memory(run.model, renderer, {Side.QUERY: [query]}, run.passing)
+    asked = in_memory(run.model, renderer, {Side.QUERY: queries}, run.passing)
 
     def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         return run.stored(recipe, one) if one.side is Side.TRAIN else asked(one)
@@ -109,14 +136,14 @@ def _checked(run: Run, query: Example, scores: Scores, draws: int) -> TraceCheck
     subject = subject_of(
         run,
         recipe,
-        [query],
+        queries,
         scores.method,
         answer_size(run),
         read,
         partial(indexed, run, recipe),
         known={scores.method: scores},
     )
-    return judged(subject, [query], spots_of(run, subject, [query], draws) if draws else {})[0]
+    return judged(subject, queries, spots_of(run, subject, queries, draws) if draws else {})
 
 
 def spots_of(

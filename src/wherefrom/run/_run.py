@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wherefrom.curvature import FactorSums
 from wherefrom.data import Example, Recipe, read_snapshot
@@ -15,7 +16,6 @@ from wherefrom.methods import SHARED, Evidence, Method, score_top, select_method
 from wherefrom.models import LoadedModel
 from wherefrom.place import Place, place
 from wherefrom.progress import say
-from wherefrom.run._answer import Answer
 from wherefrom.run._asked import evidence_for, methods_for
 from wherefrom.run._behaviour import behaviour
 from wherefrom.run._card import Card
@@ -47,6 +47,9 @@ from wherefrom.scores import Scores, TopK
 from wherefrom.signals import AppendedSignals, Kind, Policy, Side, Source
 from wherefrom.tasks import Task
 from wherefrom.world import world
+
+if TYPE_CHECKING:
+    from wherefrom.answers import Answer, TokenEvidence
 
 
 class Run:
@@ -293,6 +296,54 @@ class Run:
         from wherefrom.run._trace import trace
 
         return trace(self, prompt, response, methods, max_new_tokens, verify)
+
+    def trace_all(
+        self,
+        queries: Sequence[Example],
+        methods: Sequence[str] = (DEFAULT_METHOD,),
+        max_new_tokens: int = 64,
+        *,
+        verify: bool = False,
+    ) -> list[Answer]:
+        """`trace` for many queries at once: one pass over them, one walk over the training signals.
+
+        Args:
+            queries: prompts and responses; the model is asked where a response is empty.
+            methods: as for `trace`.
+            max_new_tokens: as for `trace`.
+            verify: as for `trace`.
+
+        Raises:
+            SettingError: a prompt is empty, an id stands twice, or the run was not indexed for a method.
+            IdentityError: the index is of another model, adapter or template.
+        """
+        from wherefrom.run._trace import trace_all
+
+        return trace_all(self, queries, methods, max_new_tokens, verify)
+
+    def tokens(
+        self,
+        answer: Answer,
+        rows: Sequence[str] | None = None,
+        method: str | None = None,
+        k: int = 3,
+    ) -> tuple[TokenEvidence, ...]:
+        """Which tokens of the query and of training rows carry their scores.
+
+        Args:
+            answer: what `trace` gave.
+            rows: ids of training rows; the k top proponents when None.
+            method: one of the answer's; the leading one when None.
+            k: how many rows.
+
+        Raises:
+            SettingError: the method's scores are no sums over tokens; the message says why.
+        """
+        from wherefrom.run._tokens import tokens_of
+
+        scores = answer.of(method)
+        chosen = rows if rows is not None else scores.top(k).ids[0].tolist()
+        return tokens_of(self, answer.query, chosen, scores.method)
 
     def top(
         self,

@@ -30,6 +30,7 @@ from wherefrom.signals._signals import (
     gradient_name,
     hidden_name,
 )
+from wherefrom.signals._some_rows import Renamed, SomeRows
 
 __all__ = [
     "BALANCED",
@@ -51,9 +52,11 @@ __all__ = [
     "Moments",
     "Need",
     "Policy",
+    "Renamed",
     "Side",
     "SignalArray",
     "Sink",
+    "SomeRows",
     "Source",
     "both",
     "gradient_name",

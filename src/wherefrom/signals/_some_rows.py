@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wherefrom.signals import Block, Source
+from wherefrom.signals._signals import Block, Source
 
 
 class SomeRows:
@@ -17,10 +17,14 @@ class SomeRows:
     Args:
         source: of all rows.
         rows: which of them, in which order.
+        identity: told in place of the source's, where what it says beside model and template differs.
     """
 
-    def __init__(self, source: Source, rows: Sequence[int]) -> None:
+    def __init__(
+        self, source: Source, rows: Sequence[int], identity: dict[str, Any] | None = None
+    ) -> None:
         self._source = source
+        self._identity = source.identity if identity is None else identity
         self._rows = np.asarray(rows, dtype=np.int64)
 
     @property
@@ -36,7 +40,7 @@ class SomeRows:
     @property
     def identity(self) -> dict[str, Any]:
         """What the signals were made from."""
-        return self._source.identity
+        return self._identity
 
     def names(self) -> tuple[str, ...]:
         """Names of the arrays that are there."""

@@ -1,0 +1,116 @@
+"""Which tokens carry a score: a query's and its top rows' gradients taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wherefrom.answers import Token, TokenEvidence
+from wherefrom.capture import Pass
+from wherefrom.data import Example, Renderer, TokenRow
+from wherefrom.errors import SettingError
+from wherefrom.methods import cannot_take_apart, parse_method, score_pieces
+from wherefrom.run._asked import evidence_for, methods_for
+from wherefrom.run._index import batch_tokens, pass_of
+from wherefrom.safetext import printable
+from wherefrom.signals import Kind, Need, gradient_name
+
+if TYPE_CHECKING:
+    from wherefrom.run._run import Run
+
+_DECODED = 512
+"""Tokens of a row up to which each is read after those before it, so that letters of several tokens stay
+whole."""
+
+
+def tokens_of(
+    run: Run, query: Example, rows: Sequence[str], method: str
+) -> tuple[TokenEvidence, ...]:
+    """Takes the scores of some rows for one query apart over tokens.
+
+    One backward pass for each of the query's counted tokens and one for each row; scores are linear in
+    either gradient, so that no approximation is made.
+
+    Args:
+        run: indexed for the method.
+        query: prompt and response.
+        rows: ids of training rows.
+        method: a method as typed.
+
+    Raises:
+        SettingError: the method's scores are no sums over tokens, a row is unknown, or the run was not
+            indexed for the method.
+    """
+    m = parse_method(method)
+    why = cannot_take_apart(m)
+    if why is not None:
+        raise SettingError(f"{m.spec} says nothing of single tokens: {why}.")
+    places = {row.id: place for place, row in enumerate(run.train)}
+    unknown = [id for id in rows if id not in places]
+    if unknown:
+        raise SettingError(f"{run.path} has no training row {unknown[0]!r}.")
+    (chosen,) = methods_for(run, [method])
+    evidence = evidence_for(run, [query], [chosen])
+    renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
+    tool = pass_of(run.model, renderer, run.passing, frozenset({Need(Kind.GRADIENT)}))
+    asked = renderer.render(query)
+    cited = [renderer.render(run.train[places[id]]) for id in rows]
+    pieces = score_pieces(
+        chosen,
+        evidence,
+        [places[id] for id in rows],
+        _by_counted_token(tool, asked, batch_tokens(run.model, run.passing)),
+        [tool.by_position(row) for row in cited],
+    )
+    counted = np.flatnonzero(asked.loss_mask)
+    found = []
+    for place, row in enumerate(cited):
+        own = dict(zip(counted.tolist(), pieces.query[:, place].tolist(), strict=True))
+        score, parts = float(pieces.scores[place]), pieces.rows[place]
+        found.append(
+            TokenEvidence(
+                row=row.id,
+                method=chosen.spec,
+                score=score,
+                query=_tokens(run, asked, [own.get(t) for t in range(len(asked.ids))]),
+                train=_tokens(run, row, parts.tolist()),
+                missing=(score - sum(own.values()), score - float(parts.sum())),
+            )
+        )
+    return tuple(found)
+
+
+def _by_counted_token(tool: Pass, row: TokenRow, budget: int) -> dict[str, np.ndarray]:
+    """A row's gradient as a sum over its counted tokens: each token's own loss, weighed as in the row's."""
+    counted = np.flatnonzero(row.loss_mask)
+    alone = [replace(row, loss_mask=np.arange(len(row.ids)) == t) for t in counted]
+    weight = 1 / len(counted) if tool.reduction == "mean" else 1.0
+    size = max(1, budget // len(row.ids))
+    parts = [tool.run(alone[i : i + size]) for i in range(0, len(alone), size)]
+    names = [gradient_name(block.name) for block in tool.blocks]
+    return {name: weight * np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _tokens(run: Run, row: TokenRow, values: Sequence[float | None]) -> tuple[Token, ...]:
+    texts = _texts(run.model.tokenizer, row.ids.tolist())
+    return tuple(
+        Token(printable(text), value, bool(response))
+        for text, value, response in zip(texts, values, row.response_mask, strict=True)
+    )
+
+
+def _texts(tokenizer: Any, ids: list[int]) -> list[str]:
+    """What each token adds to the text."""
+    alone = [str(tokenizer.decode([one])) for one in ids]
+    if len(ids) > _DECODED:
+        return alone
+    found, before = [], ""
+    for place, text in enumerate(alone):
+        whole = str(tokenizer.decode(ids[: place + 1]))
+        # half a letter reads as a replacement mark until its other half is there
+        found.append(whole[len(before) :] if whole.startswith(before) else text)
+        before = whole
+    return found
