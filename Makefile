@@ -5,12 +5,12 @@ PIP := $(BIN) -m pip install --quiet -c constraints.txt
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint model clean
+.PHONY: demo test lint docs model clean
 
 demo: .venv/installed model
 	$(BIN) -m wherefrom demo --out runs/demo
 
-test: .venv/installed-dev model lint
+test: .venv/installed-dev model lint docs
 	$(BIN) -m pytest
 
 lint: .venv/installed-dev
@@ -18,6 +18,10 @@ lint: .venv/installed-dev
 	$(BIN) -m ruff format --check .
 	$(BIN) -m mypy
 	$(BIN) -c "from importlinter.cli import lint_imports_command as c; c()"
+
+# strictly: a broken link, or a page that no menu has, ends it
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN) -m mkdocs build --strict
 
 model: .venv/installed
 	$(BIN) -c "from wherefrom.models import builtin_model; builtin_model('smollm2-135m')"

@@ -16,6 +16,8 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 import hypothesis
 import pytest
 
+from browser import chromium as chromium
+from planted import planted as planted
 from tiny import save_tiny
 
 # how long an example takes says nothing where two cores are shared

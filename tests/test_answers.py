@@ -5,12 +5,24 @@ import pandas as pd
 import pytest
 
 from tiny import row_dicts, tiny_rows, write_jsonl
-from wherefrom.answers import COLUMNS, Null, by_column, column_of, group_numbers, grouped, removal
+from wherefrom.answers import (
+    COLUMNS,
+    Null,
+    by_column,
+    calibrate,
+    calibration_of,
+    column_of,
+    group_numbers,
+    grouped,
+    removal,
+    with_calibration,
+)
 from wherefrom.data import Example
 from wherefrom.errors import SettingError
 from wherefrom.methods import REMOVAL
+from wherefrom.metrics import Retrainings
 from wherefrom.run import Run
-from wherefrom.scores import Scores
+from wherefrom.scores import Scores, read_scores
 
 
 def scores(values, unit=REMOVAL, method="influence"):
@@ -234,3 +246,65 @@ def test_an_answer_becomes_pandas_xarray_parquet_and_json(run, tmp_path):
     held = answer.to_json(2)
     assert [one["method"] for one in held["methods"]] == ["influence", "bm25"]
     assert held["methods"][0]["proponents"][0]["row"] == best
+
+
+def test_scores_become_xarray_and_parquet(tmp_path):
+    held = scores(np.arange(6).reshape(2, 3))
+    array = held.to_xarray()
+    assert array.dims == ("query", "train")
+    assert float(array.sel(query="q1", train="r2")) == 5
+    assert array.attrs["unit"] == REMOVAL
+    held.to_parquet(tmp_path / "s.parquet")
+    again = read_scores(tmp_path / "s.parquet")
+    np.testing.assert_array_equal(again.values, held.values)
+
+
+# the scale of predicted removals
+
+
+def test_retraining_sets_the_scale_of_predicted_removals():
+    draw = np.random.default_rng(4)
+    held = scores(draw.normal(size=(3, 12)))
+    kept = draw.random((40, 12)) > 0.5
+    predicted = (~kept).astype(float) @ removal(held).T
+    offsets, shared = draw.normal(size=3), 0.0
+    outcomes = 0.25 * predicted + offsets + shared + 1e-4 * draw.normal(size=(2, 40, 3))
+    found = Retrainings(kept, outcomes, held.query_ids, held.train_ids)
+    calibration = calibrate(held, found)
+    assert calibration.factor == pytest.approx(0.25, rel=1e-2)
+    assert calibration.low <= calibration.factor <= calibration.high
+    assert calibration.models == 80
+    scaled = with_calibration(held, calibration)
+    np.testing.assert_allclose(removal(scaled), calibration.factor * removal(held))
+    np.testing.assert_array_equal(scaled.values, held.values)
+    # fitted anew, it is the same: a calibration is not applied twice
+    assert calibrate(scaled, found).factor == pytest.approx(calibration.factor)
+    other = scores([1.0, 2.0], unit="cosine")
+    assert with_calibration(other, calibration) is other
+    with pytest.raises(SettingError, match="predicts no removal"):
+        calibrate(other, found)
+    with pytest.raises(SettingError, match="other queries or rows"):
+        calibrate(scores(draw.normal(size=(3, 9))), found)
+
+
+def test_a_trace_takes_up_what_retraining_said(tmp_path, tiny_folder, cli):
+    rows = row_dicts(tiny_rows(20))
+    data = write_jsonl(tmp_path / "t.jsonl", rows[:16])
+    queries = write_jsonl(tmp_path / "q.jsonl", rows[16:])
+    out = tmp_path / "run"
+    tuned = ("finetune", "--data", data, "--queries", queries, "--model", tiny_folder)
+    assert cli(*tuned, "--out", out, "--epochs", 1, "--rank", 2).code == 0
+    assert cli("index", out, "--methods", "influence,bm25").code == 0
+    asked = ("trace", out, "--prompt", "tell me about sea", "--response", "No sea today.")
+    before = cli(*asked)
+    assert "many times too large" in before.out
+    parts = ("--parts", "lds", "--subsets", 6, "--seeds", 1)
+    told = cli("counterfactual", out, *parts)
+    assert told.code == 0, told.err
+    after = cli(*asked)
+    assert "influence scaled by" in after.out
+    assert "6 models" in after.out
+    run = Run.open(out)
+    line = run.trace("tell me about sea", "No sea today.").lines(1)[0]
+    known = calibration_of(run.trace("tell me about sea", "No sea today.").scores[0])
+    assert line.removal == pytest.approx(-line.score / 16 * known.factor, rel=1e-5)

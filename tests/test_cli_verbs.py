@@ -18,7 +18,7 @@ from wherefrom.scores import read_scores
 METHODS = "gradient_dot,influence,bm25,repsim"
 VERBS = (
     *("demo", "study", "finetune", "index", "trace"),
-    *("counterfactual", "evaluate", "report", "replay", "list"),
+    *("counterfactual", "evaluate", "prune", "retrain", "report", "replay", "list"),
 )
 N_TRAIN, N_QUERIES = 18, 4
 HOSTILE = {"\x1b": "terminal escape", "\u202e": "right-to-left override", "\x9b": "C1 escape"}
@@ -254,7 +254,7 @@ def test_trace_before_index_makes_the_index_and_python_says_what_to_do(cli, copi
     before = traced(cli, copied, "--methods", "influence")
     shutil.rmtree(copied / "signals")
     run = Run.open(copied)
-    with pytest.raises(SettingError, match='Run `wherefrom index .* --methods "influence"` first'):
+    with pytest.raises(SettingError, match=r'Run `wherefrom index .* --methods "influence"` first'):
         run.trace("x", "y")
     called = ok(trace(cli, copied, "--methods", "influence"))
     assert "plan:" in called.err

@@ -1,5 +1,7 @@
 """The planner: fewest passes, costs told first, what is left out and why."""
 
+import shutil
+
 import pytest
 
 from tiny import row_dicts, tiny_rows, write_jsonl
@@ -197,12 +199,17 @@ def test_a_method_that_cannot_run_is_refused_by_trace(cli, run_folder):
     assert "embedding cannot run here" in called.err
 
 
-def test_trace_says_what_was_not_indexed_and_how_to(cli, run_folder):
+def test_python_says_what_was_not_indexed_and_the_command_line_makes_it(cli, run_folder, tmp_path):
     spec = "influence(tokens=first5)"
-    called = cli("trace", run_folder, "--prompt", "x", "--response", "y", "--methods", spec)
-    assert called.code == 2
-    assert "no gradient-first5 of the training rows at final" in called.err
-    assert f'--methods "{spec}"' in called.err
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    with pytest.raises(
+        SettingError, match="no gradient-first5 of the training rows at final"
+    ) as told:
+        Run.open(folder).trace("x", "y", [spec])
+    assert f'--methods "{spec}"' in str(told.value)
+    called = cli("trace", folder, "--prompt", "x", "--response", "y", "--methods", spec)
+    assert called.code == 0, called.err
+    assert "plan:" in called.err
 
 
 def test_methods_are_listed_with_cost_paper_and_signals(cli):

@@ -1,17 +1,20 @@
 """From a run that was held against retraining to its report."""
 
 import math
+import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import judged
 from test_report_retraining import HEAD, table, told
-from wherefrom.errors import DataError
+from wherefrom.errors import DataError, SettingError
 from wherefrom.metrics import lds_frame, noise_ceiling
 from wherefrom.report import report_run
-from wherefrom.run import read_findings
+from wherefrom.report._numbers import score
+from wherefrom.run import read_findings, tokens_of
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,41 @@ def test_a_damaged_file_is_named(made_run, tmp_path):
     (copied / "counterfactual" / "lds.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match=r"lds\.parquet: damaged"):
         read_findings(type(made_run).open(copied))
+
+
+def test_tokens_are_those_of_the_run(made_run, tmp_path):
+    page = report_run(made_run, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Why this row: its tokens" in page
+    recipe = judged.recipe_of(made_run).name
+    (method,) = re.findall(r"beneath the first rows of <bdi>(.*?)</bdi>", page)
+    scores = made_run.score()[recipe, method]
+    query = made_run.queries[0]
+    (one, *_) = tokens_of(made_run, query, [scores.top(1).ids[0, 0]], method)
+    strongest = max((t for t in one.train if t.value), key=lambda token: abs(token.value))
+    assert f'title="{score(strongest.value)}"' in page
+
+
+def test_tokens_can_be_left_out(made_run, tmp_path, cli):
+    done = cli("report", made_run.path, "--out", tmp_path / "report.html", "--no-tokens")
+    assert done.code == 0, done.err
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "--no-tokens was given" in page
+    assert "Why this row" not in page
+
+
+def test_why_there_are_no_tokens_is_told(made_run, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise SettingError("the index is of another day.")
+
+    monkeypatch.setattr("wherefrom.report._tokens_of_run.tokens_of", refuse)
+    page = report_run(made_run, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "No score was taken apart over tokens." in page
+    assert "the index is of another day" in page
+    assert "bm25: it does not compare gradients" in page
+
+
+def test_a_report_names_no_folder_of_its_writer(made_run, tmp_path):
+    page = report_run(made_run, tmp_path / "report.html").read_text(encoding="utf-8")
+    summary = page[: page.index("<h3>In numbers</h3>")]
+    assert str(made_run.path.parent) not in summary
+    assert f"The model {Path(made_run.config.model).name} was" in summary

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wherefrom.answers import Answer
     from wherefrom.data import Example, read_examples
     from wherefrom.errors import WherefromError
+    from wherefrom.models import TrajectoryCallback
     from wherefrom.run import Run
     from wherefrom.run import Run as _Run
     from wherefrom.scores import Ranked, Scores, TopK
@@ -31,6 +32,7 @@ _HOMES = {
     "Run": "run",
     "Scores": "scores",
     "TopK": "scores",
+    "TrajectoryCallback": "models",
     "WherefromError": "errors",
     "read_examples": "data",
 }
@@ -42,6 +44,7 @@ __all__ = [
     "Run",
     "Scores",
     "TopK",
+    "TrajectoryCallback",
     "WherefromError",
     "open",
     "read_examples",

@@ -16,7 +16,7 @@ from wherefrom.answers._removal import removal
 from wherefrom.atomic import atomic_path
 from wherefrom.data import Example
 from wherefrom.errors import SettingError
-from wherefrom.scores import SIGN, Ranked, Scores
+from wherefrom.scores import SIGN, Ranked, Scores, as_xarray
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,20 +181,7 @@ class Answer:
         Raises:
             SettingError: xarray is not installed.
         """
-        try:
-            import xarray as xr
-        except ImportError:
-            raise SettingError("this needs xarray: pip install xarray") from None
-        return xr.DataArray(
-            np.stack([scores.values for scores in self.scores]),
-            dims=("spec", "query", "train"),
-            coords={
-                "spec": [scores.method for scores in self.scores],
-                "query": [self.query.id],
-                "train": [row.id for row in self.train],
-            },
-            attrs={"sign": SIGN, "units": [scores.unit for scores in self.scores]},
-        )
+        return as_xarray(self.scores)
 
     def to_parquet(self, path: Path, k: int | None = None) -> None:
         """Writes `to_pandas` as a Parquet file, whole or not at all."""

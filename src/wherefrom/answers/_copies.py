@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,10 +37,18 @@ class Group:
 
 def group_numbers(rows: Sequence[Example]) -> np.ndarray:
     """The group of each row: int64, (rows,); rows that are nearly the same text share a number."""
+    return _numbers(tuple(rows))
+
+
+@lru_cache(maxsize=2)
+def _numbers(rows: tuple[Example, ...]) -> np.ndarray:
+    """The same, kept: every answer of a run is about the same rows."""
     found = np.arange(len(rows))
     for group in groups_of_copies(rows):
         found[group] = min(group)
-    return np.unique(found, return_inverse=True)[1]
+    numbers = np.unique(found, return_inverse=True)[1]
+    numbers.setflags(write=False)
+    return numbers
 
 
 def grouped(scores: Scores, groups: np.ndarray, k: int, *, opponents: bool = False) -> list[Group]:

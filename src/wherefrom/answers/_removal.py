@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
+
 import numpy as np
 
+from wherefrom.errors import SettingError
 from wherefrom.methods import REMOVAL
+from wherefrom.metrics import Retrainings
 from wherefrom.scores import Scores
+
+_KEY = "removal scaled by"
+_RESAMPLES = 500
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """By how much predicted removals are too large, as retraining on parts of the rows says.
+
+    Attributes:
+        factor: what predictions are multiplied by.
+        low: lower end of its 95 % interval over queries.
+        high: upper end.
+        models: retrained models that it was measured on.
+    """
+
+    factor: float
+    low: float
+    high: float
+    models: int
 
 
 def removal(scores: Scores) -> np.ndarray | None:
     """Predicted change of each query's log-probability if a row had not been trained on.
 
-    First order: −score/n (Koh & Liang 2017). In nats, of what the recipe calls a row's loss: a token's
-    mean or the response's sum. Removing several rows adds up.
+    First order: −score/n (Koh & Liang 2017), times the factor of a `Calibration` where the scores carry
+    one. In nats, of what the recipe calls a row's loss: a token's mean or the response's sum. Removing
+    several rows adds up. Uncalibrated, where training stopped early, the numbers are many times too large
+    and good for their order.
 
     Returns:
         float64, queries × training rows; negative = the response gets less likely without the row. None
@@ -20,4 +46,60 @@ def removal(scores: Scores) -> np.ndarray | None:
     """
     if scores.unit != REMOVAL:
         return None
-    return -scores.values.astype(np.float64) / max(1, len(scores.train_ids))
+    known = calibration_of(scores)
+    factor = 1.0 if known is None else known.factor
+    return -scores.values.astype(np.float64) * factor / max(1, len(scores.train_ids))
+
+
+def calibration_of(scores: Scores) -> Calibration | None:
+    """The calibration that scores carry."""
+    held = scores.settings.get(_KEY)
+    return None if held is None else Calibration(**held)
+
+
+def with_calibration(scores: Scores, calibration: Calibration | None) -> Scores:
+    """The same scores, predictions of removal scaled; their values stay."""
+    if calibration is None or scores.unit != REMOVAL:
+        return scores
+    return replace(scores, settings={**scores.settings, _KEY: asdict(calibration)})
+
+
+def calibrate(scores: Scores, retrainings: Retrainings) -> Calibration:
+    """Fits the scale of predicted removals to models that were trained on parts of the rows.
+
+    The least-squares slope of outcomes on predictions, both less their mean over subsets of each query:
+    what all queries share and where a query stands say nothing of rows.
+
+    Args:
+        scores: of the queries of `retrainings`, unit `REMOVAL`; further queries are left aside.
+        retrainings: outcomes are log-probabilities, in the nats that the scores are about.
+
+    Raises:
+        SettingError: the scores predict no removal, or are of other rows or queries.
+    """
+    predicted = removal(with_factor_one(scores))
+    if predicted is None:
+        raise SettingError(f"{scores.method} predicts no removal, so there is nothing to scale.")
+    missing = [id for id in retrainings.query_ids if id not in scores.query_ids]
+    if missing or scores.train_ids != retrainings.train_ids:
+        raise SettingError(f"{scores.method}: the retrainings are of other queries or rows.")
+    places = [scores.query_ids.index(id) for id in retrainings.query_ids]
+    told = (~retrainings.kept).astype(np.float64) @ predicted[places].T
+    seen = retrainings.outcomes.mean(0)
+    told, seen = told - told.mean(0), seen - seen.mean(0)
+    products, squares = (told * seen).sum(0), (told**2).sum(0)
+    draws = np.random.default_rng(0).integers(0, len(places), (_RESAMPLES, len(places)))
+    slopes = _ratio(products[draws].sum(1), squares[draws].sum(1))
+    low, high = np.quantile(slopes, [0.025, 0.975])
+    seeds, subsets, _ = retrainings.outcomes.shape
+    factor = float(_ratio(products.sum(), squares.sum()))
+    return Calibration(factor, float(low), float(high), seeds * subsets)
+
+
+def with_factor_one(scores: Scores) -> Scores:
+    """The scores without a calibration that they carry."""
+    return replace(scores, settings={k: v for k, v in scores.settings.items() if k != _KEY})
+
+
+def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    return np.asarray(np.divide(over, under, out=np.zeros_like(over), where=under > 0))

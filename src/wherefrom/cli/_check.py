@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from wherefrom.cli import _complete as complete
 from wherefrom.cli import _options as o
 
 
@@ -17,7 +18,11 @@ def register(app: typer.Typer) -> None:
 def check(
     run: o.RunFolder,
     method: Annotated[
-        str, typer.Option(help="Whose answers are checked: NAME or NAME(setting=value).")
+        str,
+        typer.Option(
+            help="Whose answers are checked: NAME or NAME(setting=value).",
+            autocompletion=complete.methods,
+        ),
     ] = "influence",
     k: Annotated[
         int | None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wherefrom.cli import _complete as complete
 from wherefrom.cli import _options as o
 
 
@@ -29,6 +30,7 @@ def counterfactual(
             help="Methods to judge; captured for where they are missing. If not given: lds judges all of "
             "the run's, removals a few.",
             show_default=False,
+            autocompletion=complete.methods,
         ),
     ] = None,
     scores: Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from wherefrom.cli import _complete as complete
 from wherefrom.cli import _options as o
 
 
@@ -38,7 +39,10 @@ def index(
     ] = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="Methods to capture for; those of the run, or fast, if not given."),
+        typer.Option(
+            help="Methods to capture for; those of the run, or fast, if not given.",
+            autocompletion=complete.methods,
+        ),
     ] = None,
     budget: o.Budget = None,
     recipe: Annotated[str | None, typer.Option(help="sound-1 or paper-1.")] = None,

@@ -16,8 +16,11 @@ from wherefrom.cli import (
     _finetune,
     _index,
     _list,
+    _prune,
     _replay,
     _report,
+    _retrain,
+    _serve,
     _study,
     _trace,
 )
@@ -41,7 +44,10 @@ _VERBS = (
     _check,
     _counterfactual,
     _evaluate,
+    _prune,
+    _retrain,
     _report,
+    _serve,
     _replay,
     _list,
 )

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from wherefrom.cli import _complete as complete
+
 
 class Format(StrEnum):
     """How a table is printed."""
@@ -21,13 +23,17 @@ class Format(StrEnum):
 Formatted = Annotated[Format, typer.Option("--format", help="How tables are printed.")]
 Model = Annotated[
     str,
-    typer.Option(help="Base model: builtin:smollm2-135m, a folder, a .gguf file or a hub id."),
+    typer.Option(
+        help="Base model: builtin:smollm2-135m, a folder, a .gguf file or a hub id.",
+        autocompletion=complete.models,
+    ),
 ]
 Methods = Annotated[
     str,
     typer.Option(
         help="Methods, comma-separated, each NAME or NAME(setting=value); or all, fast (what one forward "
-        "and one backward pass serve), paper."
+        "and one backward pass serve), paper.",
+        autocompletion=complete.methods,
     ),
 ]
 Budget = Annotated[

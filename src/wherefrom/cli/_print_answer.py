@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from wherefrom.answers import calibration_of
 from wherefrom.atomic import atomic_path, write_text
 from wherefrom.cli._options import Format
 from wherefrom.cli._print import _console, print_rows
@@ -31,8 +32,11 @@ _WEAK = 0.15
 _NAMED = 6
 """Tokens named beneath a row."""
 _REMOVAL = (
-    "Δlogp: predicted change of the response's log-probability, in nats, without the row (mean over its "
-    "tokens, unless the recipe sums them)"
+    "Δlogp: predicted change of the response's log-probability, in nats a token, without the row"
+)
+_UNSCALED = (
+    "; to first order: its order tells, its size is many times too large where training stopped early, "
+    "until `wherefrom counterfactual RUN --parts lds` has set the scale"
 )
 _PERCENTILE = (
     "pct: share of unrelated queries for which the row scores lower than here, each query's scores in "
@@ -203,9 +207,21 @@ def _under(answers: Sequence[Answer], k: int) -> str:
         line for one in answers for scores in one.scores for line in one.lines(k, scores.method)
     ]
     told = ["score: higher = pushed the model more towards this response"]
-    told += [_REMOVAL] * any(line.removal is not None for line in lines)
+    if any(line.removal is not None for line in lines):
+        told.append(_REMOVAL + _scale(answers))
     told += [_PERCENTILE] * any(line.percentile is not None for line in lines)
     return "\n".join(told)
+
+
+def _scale(answers: Sequence[Answer]) -> str:
+    for scores in answers[0].scores:
+        known = calibration_of(scores)
+        if known is not None:
+            return (
+                f"; {scores.method} scaled by {known.factor:.3g} [{known.low:.3g}–{known.high:.3g}], as "
+                f"{known.models} models trained on parts of the rows say"
+            )
+    return _UNSCALED
 
 
 def _flat(answers: Sequence[Answer], k: int, form: Format) -> tuple[list[str], list[list[Any]]]:

@@ -21,6 +21,13 @@ def report(
         Path | None,
         typer.Option(help="The file; report.html in the run folder if not given."),
     ] = None,
+    tokens: Annotated[
+        bool,
+        typer.Option(
+            "--tokens/--no-tokens",
+            help="Show which tokens carry the scores of the sample queries, which runs the model.",
+        ),
+    ] = True,
 ) -> None:
     """Write the report of a run: one HTML file that opens offline.
 
@@ -29,4 +36,4 @@ def report(
     from wherefrom.report import report_run
     from wherefrom.run import Run
 
-    print(report_run(Run.open(run), out))
+    print(report_run(Run.open(run), out, tokens=tokens))

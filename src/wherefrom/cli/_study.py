@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from wherefrom.cli import _complete as complete
 from wherefrom.cli import _options as o
 
 
@@ -16,7 +17,10 @@ def register(app: typer.Typer) -> None:
 
 
 def study(
-    tasks: Annotated[list[str], typer.Argument(help="Tasks, as in `wherefrom list tasks`.")],
+    tasks: Annotated[
+        list[str],
+        typer.Argument(help="Tasks, as in `wherefrom list tasks`.", autocompletion=complete.tasks),
+    ],
     model: o.Model = "builtin:smollm2-135m",
     methods: o.Methods = "fast",
     budget: o.Budget = None,
@@ -28,7 +32,10 @@ def study(
         int | None, typer.Option(min=1, help="Queries of each class.", show_default=False)
     ] = None,
     recipe: Annotated[
-        str, typer.Option(help="Recipes, comma-separated: sound-1, paper-1.")
+        str,
+        typer.Option(
+            help="Recipes, comma-separated: sound-1, paper-1.", autocompletion=complete.recipes
+        ),
     ] = "sound-1",
     out: Annotated[Path, typer.Option(help="A folder; each run is a folder in it.")] = Path(
         "runs/study"

@@ -7,7 +7,7 @@ from wherefrom.counterfactual._curvature_comparison import (
     compare_curvatures,
 )
 from wherefrom.counterfactual._exact_curvature import CURVATURES, Curvature, ExactCurvature
-from wherefrom.counterfactual._files import read_retrainings, write_retrainings
+from wherefrom.counterfactual._files import read_outcome, read_retrainings, write_retrainings
 from wherefrom.counterfactual._in_run import InRun, in_run_shapley
 from wherefrom.counterfactual._leave_out import (
     Asked,
@@ -51,6 +51,7 @@ __all__ = [
     "leave_top_out",
     "patch_gains",
     "random_subsets",
+    "read_outcome",
     "read_retrainings",
     "removal_frame",
     "retrain_on_subsets",

@@ -46,3 +46,17 @@ def read_retrainings(path: Path) -> Retrainings:
             )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: missing, or no retrainings of ours ({error}).") from None
+
+
+def read_outcome(path: Path) -> str | None:
+    """Which outcome a file of `write_retrainings` holds; None where it does not say.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="numpy") as held:
+            found = json.loads(held.metadata()[_KEY]).get("outcome")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: missing, or no retrainings of ours ({error}).") from None
+    return found if isinstance(found, str) else None

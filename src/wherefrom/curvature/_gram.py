@@ -56,10 +56,24 @@ class GramBlock(FisherBlock):
         # K costs n/q times what C does, and inner products and cosines do without it
         return cls(lambda: g @ g.T, q @ g.T, norms[1], g.shape[1], other, norms[0])
 
+    @classmethod
+    def of_rows(cls, train: np.ndarray) -> GramBlock:
+        """From training gradients alone, n × p, let go once K is made; queries come by `asked`."""
+
+        def gram() -> np.ndarray:
+            g = np.asarray(train, dtype=np.float64)
+            return g @ g.T
+
+        norms = np.einsum("np,np->n", train, train, dtype=np.float64)
+        nobody = np.zeros(0)
+        return cls(gram, np.zeros((0, len(train))), nobody, train.shape[1], None, norms)
+
     @cached_property
     def gram(self) -> np.ndarray:
         """K = G Gᵀ, n × n."""
-        return self._gram() if callable(self._gram) else self._gram
+        if callable(self._gram):
+            self._gram = self._gram()
+        return self._gram
 
     @cached_property
     def train_norms(self) -> np.ndarray:  # type: ignore[override]

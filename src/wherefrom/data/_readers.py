@@ -36,10 +36,23 @@ def read_examples(
     Raises:
         DataError: with the file, the row (counted from 1; for JSONL and CSV the line) and the fix.
     """
+    return _examples(raw_rows(path, split), Path(path).name, shape, limit)
+
+
+def raw_rows(path: str | Path, split: str | None = None) -> Iterator[tuple[int, Any]]:
+    """The rows of a data file or data set as they stand there, each with its number for people.
+
+    Args:
+        path: as for `read_examples`.
+        split: as for `read_examples`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
     location = Path(path)
     if location.is_dir():
-        rows = _saved_rows(location, split)
-    elif location.suffix.lower() in _FILES:
+        return _saved_rows(location, split)
+    if location.suffix.lower() in _FILES:
         if not location.exists():
             raise DataError(f"{location}: no such file.")
         reader = {
@@ -48,12 +61,10 @@ def read_examples(
             ".csv": _csv_rows,
             ".parquet": _parquet_rows,
         }
-        rows = reader[location.suffix.lower()](location)
-    elif location.exists():
+        return reader[location.suffix.lower()](location)
+    if location.exists():
         raise DataError(f"{location}: rows are read from {', '.join(_FILES)} or a saved data set.")
-    else:
-        rows = _hub_rows(str(path), split)
-    return _examples(rows, location.name, shape, limit)
+    return _hub_rows(str(path), split)
 
 
 def _examples(

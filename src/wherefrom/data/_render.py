@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -249,7 +250,17 @@ class Renderer:
 _PLAIN = "{prompt}\n{response}{eos}"
 
 
-def _vocabulary(tokenizer: Tokenizer) -> str:
-    get = getattr(tokenizer, "get_vocab", None)
-    words = sorted(get().items(), key=lambda item: item[1]) if get else []
-    return digest_value([words, tokenizer.eos_token, tokenizer.bos_token_id])
+_DIGESTS: WeakKeyDictionary[Any, tuple[Any, str]] = WeakKeyDictionary()
+
+
+def _vocabulary(tokenizer: Any) -> str:
+    """Digest of words and special tokens; kept, since every pass asks for it and it takes a while."""
+    specials = [tokenizer.eos_token, tokenizer.bos_token_id]
+    if not hasattr(tokenizer, "get_vocab"):
+        return digest_value([[], *specials])
+    state = [len(tokenizer), *specials]
+    held = _DIGESTS.get(tokenizer)
+    if held is None or held[0] != state:
+        words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        held = _DIGESTS[tokenizer] = (state, digest_value([words, *specials]))
+    return held[1]

@@ -16,7 +16,7 @@ from wherefrom.curvature import (
     projections,
 )
 from wherefrom.methods._evidence import Point
-from wherefrom.signals import SAMPLED, Block, Side, gradient_name
+from wherefrom.signals import SAMPLED, Block, KeptSignals, Side, gradient_name
 
 _IN_MEMORY = 1e9
 """Bytes of a block's gradients that are read once rather than streamed."""
@@ -85,13 +85,36 @@ class RawBlock:
 
     def gram(self, curvature: str) -> GramBlock:
         """The dual form."""
-        basis = flat(self.drawn) if curvature == "true" else None
-        return GramBlock.of(flat(self.train), flat(self.query), basis)
+        train, query = flat(self.train), flat(self.query)
+        if curvature == "true":
+            return GramBlock.of(train, query, flat(self.drawn))
+        kept = self._source
+        if kept is None:
+            return GramBlock.of(train, query)
+        size = 16.0 * len(train) ** 2
+        key = ("dual", self.name, self.project)
+        found = self.asked(kept.worked_out(key, lambda: GramBlock.of_rows(train), size))
+        assert isinstance(found, GramBlock)
+        return found
 
     def covariance(self, curvature: str) -> CovarianceBlock:
         """The primal form; streamed where the gradients are large."""
-        basis = self._features(SAMPLED, "drawn") if curvature == "true" else None
-        return CovarianceBlock(self._features(self.target, "train"), flat(self.query), basis)
+        query = flat(self.query)
+        if curvature == "true":
+            drawn = self._features(SAMPLED, "drawn")
+            return CovarianceBlock(self._features(self.target, "train"), query, drawn)
+        kept = self._source
+        if kept is None:
+            return CovarianceBlock(self._features(self.target, "train"), query)
+        found = self.asked(
+            kept.worked_out(
+                ("primal", self.name, self.project),
+                lambda: CovarianceBlock(self._features(self.target, "train"), query[:0]),
+                16.0 * self.size**2,
+            )
+        )
+        assert isinstance(found, CovarianceBlock)
+        return found
 
     def asked(self, plain: FisherBlock) -> FisherBlock:
         """The products of the same training rows with this block's queries."""
@@ -100,6 +123,12 @@ class RawBlock:
             return plain.asked(query)
         assert isinstance(plain, GramBlock)
         return plain.asked(flat(self.train), query)
+
+    @property
+    def _source(self) -> KeptSignals | None:
+        """The training rows' signals where they outlive a question, and what follows from them does too."""
+        source = self.point.source(Side.TRAIN)
+        return source if isinstance(source, KeptSignals) else None
 
     def _features(self, target: str, attribute: str) -> Features:
         rows = len(self.point.source(Side.TRAIN).ids)

@@ -1,5 +1,9 @@
 """Models: loading them, fine-tuning them, and the one that comes with the package."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from wherefrom.models._builtin import builtin_model
 from wherefrom.models._finetune import batch_order, finetune
 from wherefrom.models._generate import generate
@@ -22,6 +26,10 @@ from wherefrom.models._points import (
 from wherefrom.models._prepare import learning_rates, prepare, step_seed
 from wherefrom.models._quantize import Quantize, is_quantized
 from wherefrom.models._settings import FinetuneSettings, has_fast_bfloat16
+from wherefrom.models._streaming import Hear, generate_streaming
+
+if TYPE_CHECKING:
+    from wherefrom.models._callback import TrajectoryCallback
 
 __all__ = [
     "IGNORED",
@@ -29,9 +37,11 @@ __all__ = [
     "CountedLosses",
     "DeviceMap",
     "FinetuneSettings",
+    "Hear",
     "LoadedModel",
     "Precision",
     "Quantize",
+    "TrajectoryCallback",
     "accepts",
     "at_weights",
     "batch_order",
@@ -42,6 +52,7 @@ __all__ = [
     "finetune",
     "fingerprint",
     "generate",
+    "generate_streaming",
     "has_fast_bfloat16",
     "has_moments",
     "input_device",
@@ -60,3 +71,12 @@ __all__ = [
     "step_seed",
     "trained_state",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # what trains is slow to import, and a pass does not need it
+    if name == "TrajectoryCallback":
+        from wherefrom.models._callback import TrajectoryCallback
+
+        return TrajectoryCallback
+    raise AttributeError(f"module 'wherefrom.models' has no attribute {name!r}")

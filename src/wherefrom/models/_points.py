@@ -115,8 +115,16 @@ def at_weights(loaded: LoadedModel, folder: Path) -> Iterator[LoadedModel]:
 
 
 def same_weights(loaded: LoadedModel, folder: Path) -> bool:
-    """Whether a checkpoint's weights are the model's own."""
-    return state_digest(load_file(folder / WEIGHTS)) == state_digest(trained_state(loaded.model))
+    """Whether a checkpoint's weights are the model's own, in the precision that the model is held in."""
+    return same_state(trained_state(loaded.model), folder)
+
+
+def same_state(state: Mapping[str, torch.Tensor], folder: Path) -> bool:
+    """Whether trained weights are those of a checkpoint, rounded to their own precision."""
+    held = load_file(folder / WEIGHTS)
+    return held.keys() == state.keys() and all(
+        torch.equal(held[name].to(value.dtype), value) for name, value in state.items()
+    )
 
 
 def put_state(model: Any, state: Mapping[str, torch.Tensor]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
-from wherefrom.atomic import write_json
+from wherefrom.atomic import atomic_folder, write_json
 from wherefrom.errors import WherefromError
 from wherefrom.models._points import WEIGHTS, trained_state
 from wherefrom.progress import track
@@ -17,14 +18,61 @@ from wherefrom.progress import track
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
-    """Saves checkpoints, AdamW's moments, learning rates and the rows of every step.
+class Trajectory(TrainerCallback):  # type: ignore[misc]
+    """A folder that a training run is kept in; what is common to our fine-tunes and to other people's.
 
     Layout, all of it safetensors and JSON:
         initial/               weights before the first step
-        step-000010/           weights.safetensors, optimizer.safetensors, state.json (each epoch)
+        step-000010/           weights.safetensors, optimizer.safetensors, state.json
         steps.json             for every step its rows (numbers in the data set), learning rate and loss
-        summary.json           settings, precision, base model, first and last loss
+        summary.json           what ran, first and last loss
+
+    Args:
+        folder: where it goes; must exist.
+        moments: keep AdamW's moments with every checkpoint.
+    """
+
+    def __init__(self, folder: Path, *, moments: bool = True) -> None:
+        self.folder = folder
+        self.moments = moments
+
+    def on_epoch_end(
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        model: Any = None,
+        optimizer: Any = None,
+        **_: Any,
+    ) -> None:
+        """Saves a checkpoint."""
+        self.save_step(model, optimizer, state)
+
+    def save_step(self, model: Any, optimizer: Any, state: Any) -> None:
+        """Writes the checkpoint of the step that a trainer's state stands at."""
+        step = int(state.global_step)
+        about = {"step": step, "epoch": float(state.epoch or 0.0)}
+        self.save(model, optimizer, step_name(step), about)
+
+    def save(self, model: Any, optimizer: Any, name: str, about: dict[str, Any]) -> None:
+        """Writes one checkpoint: trained weights, optimizer moments by parameter name, and its place."""
+        with atomic_folder(self.folder / name) as folder:
+            save_file(trained_state(model), folder / WEIGHTS)
+            if optimizer is not None and self.moments and (held := moments_of(model, optimizer)):
+                save_file(held, folder / "optimizer.safetensors")
+            write_json(folder / "state.json", about)
+
+    def write_steps(self, steps: Sequence[dict[str, Any]]) -> None:
+        """Writes the rows, learning rate and loss of every step."""
+        write_json(self.folder / "steps.json", list(steps))
+
+    def write_summary(self, about: dict[str, Any]) -> None:
+        """Writes what ran, and how it ended."""
+        write_json(self.folder / "summary.json", about)
+
+
+class TrajectoryRecorder(Trajectory):
+    """The trajectory of a fine-tune of ours: a checkpoint an epoch, rows as they were planned.
 
     Args:
         folder: where it goes; must exist.
@@ -32,7 +80,7 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, folder: Path, plan: list[list[list[int]]]) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.planned = [batch for epoch in plan for batch in epoch]
         self.seen: list[list[int]] = []
         self.rates: list[float] = []
@@ -53,7 +101,7 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
         self, args: Any, state: Any, control: Any, optimizer: Any = None, **_: Any
     ) -> None:
         """Notes the learning rate that this step is taken with."""
-        self.rates.append(float(optimizer.param_groups[0]["lr"]))
+        self.rates.append(learning_rate(optimizer))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Moves the bar."""
@@ -66,39 +114,9 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
         if logs and "loss" in logs:
             self.losses.append(float(logs["loss"]))
 
-    def on_epoch_end(
-        self,
-        args: Any,
-        state: Any,
-        control: Any,
-        model: Any = None,
-        optimizer: Any = None,
-        **_: Any,
-    ) -> None:
-        """Saves a checkpoint."""
-        about = {"step": int(state.global_step), "epoch": float(state.epoch or 0.0)}
-        self.save(model, optimizer, f"step-{state.global_step:06d}", about)
-
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Closes the progress bar."""
         self._bar.__exit__(None, None, None)
-
-    def save(self, model: Any, optimizer: Any, name: str, about: dict[str, Any]) -> None:
-        """Writes one checkpoint: trained weights, optimizer moments by parameter name, and its place."""
-        folder = self.folder / name
-        folder.mkdir()
-        save_file(trained_state(model), folder / WEIGHTS)
-        if optimizer is not None:
-            names = {id(p): n for n, p in model.named_parameters()}
-            moments = {
-                f"{names[id(p)]}.{key}": value.detach().cpu().contiguous()
-                for p, held in _inner(optimizer).state.items()
-                for key, value in held.items()
-                if key in _MOMENTS
-            }
-            if moments:
-                save_file(moments, folder / "optimizer.safetensors")
-        write_json(folder / "state.json", about)
 
     def close(self, about: dict[str, Any]) -> None:
         """Writes the steps and a summary, and checks that the rows came as planned.
@@ -108,14 +126,37 @@ class TrajectoryRecorder(TrainerCallback):  # type: ignore[misc]
         """
         if self.seen[: len(self.planned)] != self.planned:
             raise WherefromError("the trainer fed its rows in another order than the batch plan's.")
-        steps = [
-            {"rows": rows, "learning_rate": rate, "loss": loss}
-            for rows, rate, loss in zip(self.planned, self.rates, self.losses, strict=False)
-        ]
-        write_json(self.folder / "steps.json", steps)
-        write_json(self.folder / "summary.json", about)
+        self.write_steps(
+            [
+                {"rows": rows, "learning_rate": rate, "loss": loss}
+                for rows, rate, loss in zip(self.planned, self.rates, self.losses, strict=False)
+            ]
+        )
+        self.write_summary(about)
         shutil.rmtree(self.folder / "trainer", ignore_errors=True)
 
 
-def _inner(optimizer: Any) -> Any:
-    return getattr(optimizer, "optimizer", optimizer)
+def step_name(step: int) -> str:
+    """Name of a step's checkpoint.
+
+    Example:
+        >>> step_name(10)
+        'step-000010'
+    """
+    return f"step-{step:06d}"
+
+
+def learning_rate(optimizer: Any) -> float:
+    """The learning rate that an optimizer's next step is taken with."""
+    return float(optimizer.param_groups[0]["lr"])
+
+
+def moments_of(model: Any, optimizer: Any) -> dict[str, Any]:
+    """AdamW's moments by parameter name, on the CPU; empty where the optimizer keeps none."""
+    names = {id(p): n for n, p in model.named_parameters()}
+    return {
+        f"{names[id(p)]}.{key}": value.detach().cpu().contiguous()
+        for p, held in getattr(optimizer, "optimizer", optimizer).state.items()
+        for key, value in held.items()
+        if key in _MOMENTS and id(p) in names
+    }

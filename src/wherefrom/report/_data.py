@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wherefrom.answers import TokenEvidence
 from wherefrom.data import Example
 from wherefrom.diagnose import Trust
 from wherefrom.errors import DataError, IdentityError
@@ -45,6 +46,11 @@ class ReportData:
         chance: expected value of each metric when the training rows are in random order.
         retraining: what became of models trained without some rows; None where none was.
         trust: whether the answers can be trusted; None where that was not checked.
+        tokens: by recipe and method, for some queries by id: which tokens carry the scores of some of
+            their top rows.
+        no_tokens: why tokens are missing where a reader would look for them; empty where they are not.
+        model: name of the model that was fine-tuned; empty where it is not known.
+        source: name of the task or file that the training rows are from; empty where it is not known.
 
     Raises:
         DataError: `evaluation` lacks a column or has two values for one cell.
@@ -67,6 +73,10 @@ class ReportData:
     chance: dict[str, float] = field(default_factory=dict)
     retraining: Retraining | None = None
     trust: Trust | None = None
+    tokens: dict[Key, dict[str, tuple[TokenEvidence, ...]]] = field(default_factory=dict)
+    no_tokens: str = ""
+    model: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         self._check_evaluation()

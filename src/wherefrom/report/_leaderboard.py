@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from wherefrom.report._data import Key, ReportData
+from wherefrom.report._downloads import Sheet, Value
 from wherefrom.report._figures import Figures
 from wherefrom.report._metrics import label, meaning
 from wherefrom.report._names import short
@@ -48,6 +49,33 @@ def columns(figures: Figures) -> tuple[tuple[str, str], ...]:
             "how many different training rows come first, of how many queries; beneath it, the row "
             "that does so most often. Few rows on top of everything is a sign of trouble.",
         ),
+    )
+
+
+def board_sheet(data: ReportData, figures: Figures) -> Sheet:
+    """All boards as one table; fractions, not percent."""
+    metrics = figures.metrics
+    names = tuple(f"{metric}{end}" for metric in metrics for end in ("", " low", " high"))
+    return Sheet(
+        "leaderboard",
+        "a line for each recipe and method; fractions, and the ends of 95 % intervals",
+        (
+            *("recipe", "method", "queries", *names, "seconds"),
+            *("distinct top rows", "most frequent top row", "its share"),
+        ),
+        tuple(_sheet_row(key, data, figures) for key in figures.standing),
+    )
+
+
+def _sheet_row(key: Key, data: ReportData, figures: Figures) -> tuple[Value, ...]:
+    mine = [figures.by_cell.get((key, metric)) for metric in figures.metrics]
+    ends = [(one.value, one.low, one.high) if one else (None, None, None) for one in mine]
+    distinct, _, row, share = data.concentration.get(key, (None, None, None, None))
+    return (
+        *key,
+        max(one.queries for one in mine if one),
+        *(end for three in ends for end in three),
+        *(data.seconds.get(key), distinct, row, share),
     )
 
 

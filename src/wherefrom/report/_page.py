@@ -11,21 +11,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from wherefrom.atomic import write_text
-from wherefrom.report._card import groups
+from wherefrom.report._card import groups as card_groups
 from wherefrom.report._chart import chart
 from wherefrom.report._classes import Classes
 from wherefrom.report._data import ReportData
-from wherefrom.report._figures import Figures, standing
+from wherefrom.report._downloads import downloads
+from wherefrom.report._figures import Figures
+from wherefrom.report._groups import Groups
 from wherefrom.report._heatmap import frame
-from wherefrom.report._leaderboard import columns, leaderboards
+from wherefrom.report._leaderboard import board_sheet, columns, leaderboards
 from wherefrom.report._maps import map_groups
 from wherefrom.report._names import short
 from wherefrom.report._numbers import seconds
+from wherefrom.report._plain import leading, plain
 from wherefrom.report._png import FULL, legend
 from wherefrom.report._retraining_section import retraining_section
-from wherefrom.report._samples import samples
+from wherefrom.report._samples import Samples
+from wherefrom.report._shown import Shown
 from wherefrom.report._summary import facts, findings, no_leaderboard
 from wherefrom.report._trust_section import trust_section
+from wherefrom.report._trust_sheets import answer_sheet, check_sheet
 from wherefrom.safetext import printable
 from wherefrom.scores import SIGN
 
@@ -56,7 +61,10 @@ def render_report(data: ReportData) -> str:
     script = _own(environment, "report.js.jinja")
     figures = Figures.of(data)
     classes = Classes.of(data)
-    order = standing(data, figures)
+    shown = Shown.of(data, figures)
+    first = leading(data, shown)
+    samples = Samples(data, shown)
+    groups = Groups(data, shown.full, samples.groups)
     template = environment.get_template("report.html.jinja")
     return template.render(
         title=short(data.title, 160),
@@ -65,6 +73,7 @@ def render_report(data: ReportData) -> str:
         style=style,
         script=script,
         policy=_policy(style, script),
+        plain=plain(data, figures, shown),
         facts=facts(data, figures, classes.labelled),
         findings=findings(data, figures),
         trust=trust_section(data.trust, data.queries),
@@ -76,12 +85,24 @@ def render_report(data: ReportData) -> str:
         frame=frame(classes),
         legend=legend(),
         full=f"{FULL:g}",
-        maps=map_groups(data, classes, order),
-        samples=samples(data, order),
+        maps=map_groups(data, classes, shown.order),
+        samples=samples.pages(),
+        size_of_removals=samples.size_of_removals(),
+        no_tokens=data.no_tokens,
+        tokens_of=[samples.names[key] for key in data.tokens if key in samples.names],
+        groups=groups.views(),
+        sums_of=[groups.of_query(first, position) for position in shown.positions],
+        files={
+            "leaderboard": downloads(board_sheet(data, figures)),
+            "checks": downloads(check_sheet(data.trust)),
+            "answers": downloads(answer_sheet(data.trust)),
+            "rows": downloads(samples.sheet()),
+            "groups": downloads(groups.sheet()),
+        },
         labelled=classes.labelled > 0,
         timings=[(short(name), seconds(taken)) for name, taken in data.timings.items()],
         total=seconds(sum(data.timings.values())),
-        card=groups(data.card),
+        card=card_groups(data.card),
         notes=[note for note in data.notes if note.strip()],
     )
 

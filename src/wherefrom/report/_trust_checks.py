@@ -19,6 +19,7 @@ from wherefrom.report._trust_words import (
 from wherefrom.safetext import printable
 
 LONGEST = 800
+MECHANISMS = ("curvature", "convergence", "behaviour")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class CheckGroup:
     """The checks of one group.
 
     Attributes:
+        anchor: where it is on the page.
+        mechanism: whether it looks at one of the three mechanisms by which influence functions fail.
+        worst: the level that speaks loudest.
         question: what they ask.
         bad: those that speak against the answers, the worst first.
         notices: those worth knowing.
@@ -50,6 +54,9 @@ class CheckGroup:
         figures: drawn from what they measured.
     """
 
+    anchor: str
+    mechanism: bool
+    worst: Stamp
     name: str
     question: str
     bad: tuple[Check, ...]
@@ -74,8 +81,11 @@ def check_groups(findings: Sequence[Finding]) -> tuple[CheckGroup, ...]:
         name, question = GROUP_NAMES[group] if group else ("Others", "")
         groups.append(
             CheckGroup(
-                name,
-                question,
+                anchor=f"checks-{group or 'others'}",
+                mechanism=group in MECHANISMS,
+                worst=stamp_of_level(min((one.level for _, one in mine), key=severity)),
+                name=name,
+                question=question,
                 bad=_of_levels(mine, "failure", "warning"),
                 notices=_of_levels(mine, "notice"),
                 unknown=_of_levels(mine, "unknown"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from wherefrom.place import Place
 from wherefrom.progress import say
 from wherefrom.run._config import IndexSettings
 from wherefrom.signals import (
+    Block,
     JoinedSignals,
     Kind,
     MemorySignals,
@@ -98,7 +100,7 @@ def index_rows(
     run = pass_of(loaded, renderer, settings, needs)
     if run.targets and run.coverage.share < 1 and settings.strict:
         raise ModelError(f"--strict: {run.coverage.describe()}.")
-    plan = _plan(loaded, tokens, settings)
+    plan = _plan(loaded, tokens, settings, _weights(run.targets))
     identity = {
         **loaded.identity,
         **renderer.identity(),
@@ -145,7 +147,7 @@ def index_rows(
     # what is there already costs no backward pass again
     rest = frozenset(need for need in needs if need.slug not in done)
     job = Capture(
-        pass_of(loaded, renderer, settings, rest),
+        run if rest == needs else pass_of(loaded, renderer, settings, rest),
         tokens,
         plan,
         sinks,
@@ -262,13 +264,28 @@ def _workers(
     return int(max(1, min(torch.get_num_threads(), free // each)))
 
 
-def _plan(loaded: LoadedModel, tokens: Sequence[TokenRow], settings: IndexSettings) -> BatchPlan:
-    """Batches and chunks, the same whatever is read, so that later kinds of signals fit earlier ones."""
-    try:
-        targets, _ = find_targets(loaded.model, settings.blocks)
-        blocks = [b for t in targets for b in (t.weight, t.bias) if b is not None]
-    except ModelError:
-        blocks = []
+def _weights(targets: Sequence[Any]) -> list[Block]:
+    return [b for target in targets for b in (target.weight, target.bias) if b is not None]
+
+
+def _plan(
+    loaded: LoadedModel,
+    tokens: Sequence[TokenRow],
+    settings: IndexSettings,
+    traced: Sequence[Block],
+) -> BatchPlan:
+    """Batches and chunks, the same whatever is read, so that later kinds of signals fit earlier ones.
+
+    Args:
+        loaded: the model.
+        tokens: the rows.
+        settings: of the pass.
+        traced: weights as the model has them, where that is known already; looked for when empty.
+    """
+    blocks = list(traced)
+    if not blocks:
+        with suppress(ModelError):
+            blocks = _weights(find_targets(loaded.model, settings.blocks)[0])
     k = settings.project
     row_bytes = 4 * sum((projected_block(b, k) if k else b).size for b in blocks)
     # small enough to be shared by workers and lost to a kill, large enough to be few files

@@ -8,6 +8,7 @@ from typing import Any
 from wherefrom.data import read_examples
 from wherefrom.errors import SettingError
 from wherefrom.progress import say
+from wherefrom.run._beside import what_is_beside
 from wherefrom.run._config import make_config
 from wherefrom.run._run import Run
 from wherefrom.world import world
@@ -44,11 +45,9 @@ def _opened(
     if "data" in given:
         config = make_config("index", **given, **changed, index=passed)
         run = Run.create(path, config)
-        if config.adapter and not (Path(config.adapter).parent / "trajectory").is_dir():
-            say(
-                "no trajectory beside this adapter: methods that need checkpoints or optimizer "
-                "state are off, all others are not."
-            )
+        if run.config.adapter or Path(run.config.model).is_dir():
+            for line in what_is_beside(run.trajectory, len(run.train)):
+                say(line)
         return run
     queries = given.pop("queries", None)
     if given:

@@ -148,10 +148,11 @@ def _missing(m: Method, states: States, resources: frozenset[Resource]) -> str |
     ats = {need.at for need in m.needs}
     if At.CHECKPOINTS in ats and not states.checkpoints:
         return (
-            "needs checkpoints of the training run, which an adapter from elsewhere does not bring"
+            "needs checkpoints of the training run, which TrajectoryCallback keeps beside an adapter from "
+            "elsewhere"
         )
     if At.BASE in ats and states.base is None:
-        return "needs the initial adapter, which a fine-tune by wherefrom keeps"
+        return "needs the weights from before training, which a fine-tune by wherefrom keeps"
     if At.DRAWS in ats and not states.draws:
         return "needs weights that can be trained"
     return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wherefrom.curvature import FactorSums
-from wherefrom.data import Example, Recipe, read_snapshot
+from wherefrom.data import Example, Recipe, Renderer, TokenRow, read_snapshot
 from wherefrom.errors import DataError, IdentityError, SettingError, StoreError
 from wherefrom.identity import require_same
 from wherefrom.methods import SHARED, Evidence, Method, score_top, select_methods
@@ -18,6 +18,7 @@ from wherefrom.place import Place, place
 from wherefrom.progress import say
 from wherefrom.run._asked import evidence_for, methods_for
 from wherefrom.run._behaviour import behaviour
+from wherefrom.run._beside import their_trajectory, trajectory_beside
 from wherefrom.run._card import Card
 from wherefrom.run._config import (
     DEFAULT_METHOD,
@@ -179,9 +180,8 @@ class Run:
 
     @property
     def trajectory(self) -> Path:
-        """Folder of the trajectory: the run's own, or that beside an adapter trained in another run."""
-        adapter = self.config.adapter
-        return (self.path if adapter is None else Path(adapter).parent) / "trajectory"
+        """Folder of the trajectory: the run's own, or that beside what was trained elsewhere."""
+        return trajectory_beside(self.config, self.path)
 
     @cached_property
     def model(self) -> LoadedModel:
@@ -220,7 +220,8 @@ class Run:
     @cached_property
     def _along(self) -> States:
         adapter = None if self.config.adapter is None else Path(self.config.adapter)
-        return States.of(self.model, self.trajectory, self.config.index.checkpoints, adapter)
+        trajectory = their_trajectory(self)
+        return States.of(self.model, trajectory, self.config.index.checkpoints, adapter)
 
     def draws(self, recipe: Recipe) -> Path:
         """Folder of the weights that are drawn around the final ones under a recipe's loss."""
@@ -409,6 +410,10 @@ class Run:
             stored(self.signals(recipe, one, suffix), one.needs)[0] for suffix in batches(self)
         ]
         return (parts[0] if len(parts) == 1 else AppendedSignals(parts)), None
+
+    def rendered(self, recipe: Recipe) -> list[TokenRow]:
+        """The training rows as the model reads them."""
+        return Renderer(self.model.tokenizer, recipe).render_all(self.train)
 
     def is_stored(self, recipe: Recipe, one: PlannedPass) -> bool:
         gradients = any(need.kind is Kind.GRADIENT for need in one.needs)

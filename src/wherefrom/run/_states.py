@@ -59,20 +59,22 @@ class States:
 
     @classmethod
     def of(
-        cls, loaded: LoadedModel, trajectory: Path, most: int, adapter: Path | None = None
+        cls, loaded: LoadedModel, trajectory: Path | None, most: int, adapter: Path | None = None
     ) -> States:
         """Those of a trajectory.
 
         Args:
             loaded: the final model.
-            trajectory: the folder that fine-tuning left; need not exist.
+            trajectory: the folder that fine-tuning left; need not exist. None where there is none.
             most: how many checkpoints to keep.
             adapter: folder of an adapter trained elsewhere; the optimizer state that a trainer saved
                 beside it serves for the final model.
         """
-        found = []
-        saved = read_checkpoints(trajectory, most) if trajectory.is_dir() else []
         moments = adapter if adapter is not None and has_moments(adapter) else None
+        if trajectory is None or not trajectory.is_dir():
+            return cls(moments=moments)
+        found = []
+        saved = read_checkpoints(trajectory, most)
         for saving in saved:
             last = saving is saved[-1] and same_weights(loaded, saving.folder)
             name, folder = (FINAL.name, None) if last else (saving.name, saving.folder)

@@ -43,7 +43,7 @@ def subject_of(
     return Subject(
         run.train,
         queries,
-        renderer.render_all(run.train),
+        run.rendered(recipe),
         renderer.render_all(queries),
         recipe,
         method,

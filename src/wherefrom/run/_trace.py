@@ -13,6 +13,7 @@ from wherefrom.errors import SettingError
 from wherefrom.models import generate
 from wherefrom.run._answer_check import check_answers, make_verdict_passes
 from wherefrom.run._asked import evidence_for, methods_for
+from wherefrom.run._calibration import calibrated
 from wherefrom.run._null import score_with_nulls
 from wherefrom.scores import Scores
 
@@ -56,6 +57,7 @@ def trace_all(
         return []
     evidence = evidence_for(run, asked, chosen, max_new_tokens)
     scores, nulls = score_with_nulls(chosen, evidence)
+    scores = calibrated(run, scores)
     if verify:
         make_verdict_passes(run)
     verdicts = check_answers(run, asked, scores[0], verify=verify)

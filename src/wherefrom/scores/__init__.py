@@ -2,7 +2,7 @@
 
 from wherefrom.scores._files import read_matrix, read_scores, read_top, write_scores, write_top
 from wherefrom.scores._merge import Outermost
-from wherefrom.scores._scores import SIGN, Scores
+from wherefrom.scores._scores import SIGN, Scores, as_xarray
 from wherefrom.scores._self_influence import read_self_influence
 from wherefrom.scores._topk import Ranked, TopK, ranking, tiebreaks
 
@@ -12,6 +12,7 @@ __all__ = [
     "Ranked",
     "Scores",
     "TopK",
+    "as_xarray",
     "ranking",
     "read_matrix",
     "read_scores",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,10 @@ from wherefrom.errors import NonFiniteError, SettingError, WherefromError
 from wherefrom.scores._topk import Ranked, TopK, ranking
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+    import xarray as xr
 
 SIGN = "higher = pushed the model more towards this response"
 
@@ -94,3 +98,43 @@ class Scores:
             index=pd.Index(self.query_ids, name="query"),
             columns=pd.Index(self.train_ids, name="train"),
         )
+
+    def to_xarray(self) -> xr.DataArray:
+        """An array of query × training row, ids as coordinates; method, unit and sign as attributes.
+
+        Raises:
+            SettingError: xarray is not installed.
+        """
+        return (
+            as_xarray([self])
+            .isel(spec=0, drop=True)
+            .assign_attrs(method=self.method, unit=self.unit, sign=SIGN)
+        )
+
+    def to_parquet(self, path: Path) -> None:
+        """Writes the file that `read_scores` reads, whole or not at all."""
+        from wherefrom.scores._files import write_scores
+
+        write_scores(self, path)
+
+
+def as_xarray(scores: Sequence[Scores]) -> xr.DataArray:
+    """Scores of the same queries and rows as one array: spec (the method as typed) × query × training row.
+
+    Raises:
+        SettingError: xarray is not installed.
+    """
+    try:
+        import xarray as xr
+    except ImportError:
+        raise SettingError("this needs xarray: pip install wherefrom[xarray]") from None
+    return xr.DataArray(
+        np.stack([one.values for one in scores]),
+        dims=("spec", "query", "train"),
+        coords={
+            "spec": [one.method for one in scores],
+            "query": list(scores[0].query_ids),
+            "train": list(scores[0].train_ids),
+        },
+        attrs={"sign": SIGN, "units": [one.unit for one in scores]},
+    )

@@ -2,6 +2,7 @@
 
 from wherefrom.signals._appended import AppendedSignals
 from wherefrom.signals._joined import JoinedSignals
+from wherefrom.signals._kept import KeptSignals, Room, Shelf
 from wherefrom.signals._memory import MemorySignals
 from wherefrom.signals._need import (
     BALANCED,
@@ -47,12 +48,15 @@ __all__ = [
     "At",
     "Block",
     "JoinedSignals",
+    "KeptSignals",
     "Kind",
     "MemorySignals",
     "Moments",
     "Need",
     "Policy",
     "Renamed",
+    "Room",
+    "Shelf",
     "Side",
     "SignalArray",
     "Sink",
