@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
@@ -85,4 +87,10 @@ class Registry(Generic[T]):
         return found
 
     def _entries(self) -> dict[str, EntryPoint]:
-        return {entry.name: entry for entry in entry_points(group=self.group)}
+        return _scanned(entry_points, self.group)
+
+
+@lru_cache
+def _scanned(read: Callable[..., Iterable[EntryPoint]], group: str) -> dict[str, EntryPoint]:
+    # every installed package is looked through, and none is installed while a process runs
+    return {entry.name: entry for entry in read(group=group)}

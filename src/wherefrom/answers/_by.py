@@ -74,13 +74,14 @@ def by_column(scores: Scores, rows: Sequence[Example], column: str, k: int = 10)
     Raises:
         SettingError: no row has the column.
     """
-    values = np.array(column_of(rows, column), dtype=object)
+    values = column_of(rows, column)
     own = scores.values[0].astype(np.float64)
     predicted = removal(scores)
     top = scores.top(k).indices[0]
     found = []
     for value in dict.fromkeys(values):
-        here = values == value
+        # not by numpy, to which text that ends in NUL is another text
+        here = np.array([held == value for held in values])
         found.append(
             Share(
                 value,

@@ -130,8 +130,11 @@ def _side(tokens: Sequence[Token]) -> list[dict[str, Any]]:
 
 
 def _chosen(tokens: Sequence[Token]) -> list[int]:
-    if len(tokens) <= _TOKENS:
-        return list(range(len(tokens)))
+    first = next(place for place, token in enumerate(tokens) if token.value is not None)
+    # of a long text that nothing is said of, what stands next to the others is enough
+    start = first - _AROUND if first > 2 * _AROUND else 0
+    if len(tokens) - start <= _TOKENS:
+        return list(range(start, len(tokens)))
     chosen: set[int] = set()
     for place in sorted(range(len(tokens)), key=lambda i: -abs(tokens[i].value or 0.0)):
         around = range(max(0, place - _AROUND), min(len(tokens), place + _AROUND + 1))

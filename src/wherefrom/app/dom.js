@@ -34,5 +34,5 @@ const tiny = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation
 export function signed(value) {
   const size = Math.abs(value);
   const form = size > 0 && (size < 1e-4 || size >= 1e7) ? tiny : figures;
-  return form.format(value).replace("-", "−");
+  return form.format(value).replaceAll("-", "−").replace("E", "e");
 }

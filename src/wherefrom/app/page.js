@@ -7,6 +7,7 @@ import { rowView, showMark } from "/row.js";
 import { startTheme } from "/theme.js";
 
 const COUNT = 10;
+const REASONS = 2;
 const SIDES = ["proponents", "opponents"];
 const MARKED = { guilty: "guilty", innocent: "innocent", none: "not marked" };
 
@@ -100,7 +101,10 @@ function showVerdict(word, chance, reasons) {
   by("verdict-word").textContent = word;
   by("verdict-word").className = `is-${word.replaceAll(" ", "-")}`;
   by("verdict-chance").textContent = chance;
-  by("verdict-reasons").replaceChildren(...reasons.map((reason) => make("li", {}, sentence(reason))));
+  const items = reasons.map((reason) => make("li", {}, sentence(reason)));
+  by("verdict-reasons").replaceChildren(...items.slice(0, REASONS));
+  by("verdict-rest").hidden = items.length <= REASONS;
+  by("verdict-rest").lastElementChild.replaceChildren(...items.slice(REASONS));
 }
 
 async function loadVerdict() {

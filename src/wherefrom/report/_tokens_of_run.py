@@ -49,9 +49,11 @@ def with_tokens(run: Run, data: ReportData) -> ReportData:
 
 def _of(run: Run, data: ReportData, shown: Shown, key: Key) -> dict[str, tuple[TokenEvidence, ...]]:
     top = shown.scores[key].top(ROWS).ids
+    # the queries' signals are in the index
+    evidence = run.evidence(run.config.recipes()[0], [parse_method(key[1])])
     return {
         data.queries[position].id: tuple(
-            tokens_of(run, data.queries[position], top[place].tolist(), key[1])
+            tokens_of(run, data.queries[position], top[place].tolist(), key[1], evidence)
         )
         for place, position in enumerate(shown.positions)
     }

@@ -12,11 +12,11 @@ from wherefrom.answers import Token, TokenEvidence
 from wherefrom.capture import Pass
 from wherefrom.data import Example, Renderer, TokenRow
 from wherefrom.errors import SettingError
-from wherefrom.methods import cannot_take_apart, parse_method, score_pieces
+from wherefrom.methods import Evidence, cannot_take_apart, parse_method, score_pieces
 from wherefrom.run._asked import evidence_for, methods_for
 from wherefrom.run._index import batch_tokens, pass_of
 from wherefrom.safetext import printable
-from wherefrom.signals import Kind, Need, gradient_name
+from wherefrom.signals import Kind, Need, Side, SomeRows, gradient_name
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -27,7 +27,7 @@ whole."""
 
 
 def tokens_of(
-    run: Run, query: Example, rows: Sequence[str], method: str
+    run: Run, query: Example, rows: Sequence[str], method: str, evidence: Evidence | None = None
 ) -> tuple[TokenEvidence, ...]:
     """Takes the scores of some rows for one query apart over tokens.
 
@@ -39,6 +39,7 @@ def tokens_of(
         query: prompt and response.
         rows: ids of training rows.
         method: a method as typed.
+        evidence: of queries with this one among them, where it is at hand; made anew when None.
 
     Raises:
         SettingError: the method's scores are no sums over tokens, a row is unknown, or the run was not
@@ -53,7 +54,9 @@ def tokens_of(
     if unknown:
         raise SettingError(f"{run.path} has no training row {unknown[0]!r}.")
     (chosen,) = methods_for(run, [method])
-    evidence = evidence_for(run, [query], [chosen])
+    if evidence is None:
+        evidence = evidence_for(run, [query], [chosen])
+    evidence = _of_one(evidence, query)
     renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
     tool = pass_of(run.model, renderer, run.passing, frozenset({Need(Kind.GRADIENT)}))
     asked = renderer.render(query)
@@ -81,6 +84,13 @@ def tokens_of(
             )
         )
     return tuple(found)
+
+
+def _of_one(evidence: Evidence, query: Example) -> Evidence:
+    place = [one.id for one in evidence.query_rows].index(query.id)
+    sources = dict(evidence.final.sources)
+    sources[Side.QUERY] = SomeRows(sources[Side.QUERY], [place])
+    return replace(evidence, query_rows=[query], final=replace(evidence.final, sources=sources))
 
 
 def _by_counted_token(tool: Pass, row: TokenRow, budget: int) -> dict[str, np.ndarray]:
