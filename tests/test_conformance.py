@@ -360,7 +360,7 @@ def load_text(path, text):
 
 def test_the_guides_example_runs_and_is_the_plugin(tmp_path, monkeypatch):
     guide = GUIDE.read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (block, _) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     plugin = (PLUGIN / "wherefrom_plugin_example.py").read_text(encoding="utf-8")
     assert block == plugin
     assert len([line for line in block.splitlines() if line]) <= 20
