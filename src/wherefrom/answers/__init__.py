@@ -20,6 +20,7 @@ from wherefrom.answers._removal import (
     calibrate,
     calibration_of,
     removal,
+    size_of_removal,
     with_calibration,
 )
 from wherefrom.answers._tokens import Token, TokenEvidence
@@ -51,5 +52,6 @@ __all__ = [
     "grouped",
     "in_order_of",
     "removal",
+    "size_of_removal",
     "with_calibration",
 ]

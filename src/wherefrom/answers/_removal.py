@@ -57,6 +57,20 @@ def calibration_of(scores: Scores) -> Calibration | None:
     return None if held is None else Calibration(**held)
 
 
+def size_of_removal(scores: Scores) -> str:
+    """How far the size of predicted removals can be relied on, in words; empty where none are predicted."""
+    if scores.unit != REMOVAL:
+        return ""
+    known = calibration_of(scores)
+    if known is None:
+        return (
+            "to first order: its order tells, its size is many times too large where training "
+            "stopped early"
+        )
+    interval = f"{known.factor:.3g} [{known.low:.3g}–{known.high:.3g}]"
+    return f"scaled by {interval}, as {known.models} models trained on parts of the rows say"
+
+
 def with_calibration(scores: Scores, calibration: Calibration | None) -> Scores:
     """The same scores, predictions of removal scaled; their values stay."""
     if calibration is None or scores.unit != REMOVAL:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wherefrom.answers import Answer, Line
+from wherefrom.answers import Answer, Line, size_of_removal
 from wherefrom.app._facets import Filter, facets_of
 from wherefrom.app._marks import Mark, Marks
 from wherefrom.app._shown import (
@@ -137,6 +137,7 @@ class Desk:
         return {
             "method": scores.method,
             "unit": printable(scores.unit, 300),
+            "size": size_of_removal(scores),
             "largest": float(np.abs(scores.values).max(initial=0.0)),
             "matching": int(allowed.sum()),
             "rows": len(self.run.train),

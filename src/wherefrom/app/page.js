@@ -73,7 +73,7 @@ function showRows(found, append) {
     if (append) views[0]?.querySelector("button")?.focus({ preventScroll: true });
   }
   by("rows").hidden = false;
-  by("unit").textContent = `Score: ${found.unit}. Higher = pushed the model more towards this response.`;
+  by("unit").textContent = `Score: ${found.unit}. Higher = pushed the model more towards this response.${found.size ? ` Without it: ${found.size}.` : ""}`;
   const some = found.matching < found.rows;
   by("matching").textContent = some ? `${count(found.matching)} of ${count(found.rows)} rows fit the filter.` : "";
 }

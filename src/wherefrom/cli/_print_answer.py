@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from wherefrom.answers import calibration_of
+from wherefrom.answers import calibration_of, size_of_removal
 from wherefrom.atomic import atomic_path, write_text
 from wherefrom.cli._options import Format
 from wherefrom.cli._print import _console, print_rows
@@ -34,10 +34,7 @@ _NAMED = 6
 _REMOVAL = (
     "Δlogp: predicted change of the response's log-probability, in nats a token, without the row"
 )
-_UNSCALED = (
-    "; to first order: its order tells, its size is many times too large where training stopped early, "
-    "until `wherefrom counterfactual RUN --parts lds` has set the scale"
-)
+_UNSCALED = ", until `wherefrom counterfactual RUN --parts lds` has set the scale"
 _PERCENTILE = (
     "pct: share of unrelated queries for which the row scores lower than here, each query's scores in "
     "units of their own spread"
@@ -214,14 +211,12 @@ def _under(answers: Sequence[Answer], k: int) -> str:
 
 
 def _scale(answers: Sequence[Answer]) -> str:
-    for scores in answers[0].scores:
-        known = calibration_of(scores)
-        if known is not None:
-            return (
-                f"; {scores.method} scaled by {known.factor:.3g} [{known.low:.3g}–{known.high:.3g}], as "
-                f"{known.models} models trained on parts of the rows say"
-            )
-    return _UNSCALED
+    told = [
+        (scores, size_of_removal(scores)) for scores in answers[0].scores if size_of_removal(scores)
+    ]
+    if all(calibration_of(scores) is None for scores, _ in told):
+        return f"; {told[0][1]}{_UNSCALED}"
+    return "".join(f"; {scores.method} {size}" for scores, size in told)
 
 
 def _flat(answers: Sequence[Answer], k: int, form: Format) -> tuple[list[str], list[list[Any]]]:

@@ -16,6 +16,7 @@ from wherefrom.methods import Method, score_all
 from wherefrom.models import Hear, generate_streaming
 from wherefrom.run._answer_check import check_answers
 from wherefrom.run._asked import evidence_for, methods_for
+from wherefrom.run._calibration import calibrated
 from wherefrom.run._config import IndexSettings, RunConfig
 from wherefrom.run._null import score_with_nulls
 from wherefrom.run._run import Run
@@ -137,6 +138,7 @@ class WarmRun(Run):
         else:
             scores, nulls = score_with_nulls(chosen, evidence, quiet=True)
             self._nulls |= nulls
+        scores = calibrated(self, scores)
         rows = tuple(scores[0].top(1).ids[0].tolist())
         return Answer(
             query=query,
