@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _KEEP = {"\n", "\t"}
+# A spreadsheet takes a cell that starts so for a formula, whoever wrote it; the wide forms too.
+_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
 
 
 def printable(text: str, limit: int | None = None) -> str:
@@ -30,3 +33,13 @@ def printable(text: str, limit: int | None = None) -> str:
 def one_line(text: str, limit: int = 80) -> str:
     """`printable` text on one line, runs of white space joined, cut at `limit` characters."""
     return printable(" ".join(text[: 8 * limit].split()), limit)
+
+
+def for_spreadsheet(text: str) -> str:
+    """Text that no spreadsheet computes: what looks like a formula gets a leading apostrophe.
+
+    Example:
+        >>> for_spreadsheet("=1+1"), for_spreadsheet("one")
+        ("'=1+1", 'one')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text

@@ -23,7 +23,7 @@ from wherefrom.answers._removal import (
     size_of_removal,
     with_calibration,
 )
-from wherefrom.answers._tokens import Token, TokenEvidence
+from wherefrom.answers._tokens import Token, TokenEvidence, strongest_places
 
 __all__ = [
     "COLUMNS",
@@ -53,5 +53,6 @@ __all__ = [
     "in_order_of",
     "removal",
     "size_of_removal",
+    "strongest_places",
     "with_calibration",
 ]

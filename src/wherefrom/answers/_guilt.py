@@ -12,6 +12,7 @@ import numpy as np
 from wherefrom.answers._copies import group_numbers
 from wherefrom.answers._guilty_rows import GuiltyGroup, GuiltyRow
 from wherefrom.answers._removal import removal
+from wherefrom.answers._spread import in_spreads
 from wherefrom.data import Example
 from wherefrom.errors import IdentityError, SettingError
 from wherefrom.scores import SIGN, Scores, ranking, tiebreaks
@@ -204,12 +205,12 @@ class Guilt:
 
     @cached_property
     def _bad_units(self) -> np.ndarray:
-        return _in_units(self.bad)
+        return in_spreads(self.bad.values)
 
     @cached_property
     def _good_units(self) -> np.ndarray | None:
         given = self.good is not None and len(self.good.query_ids) > 0
-        return _in_units(self.good) if self.good is not None and given else None
+        return in_spreads(self.good.values) if self.good is not None and given else None
 
     @cached_property
     def _towards_bad(self) -> np.ndarray:
@@ -272,13 +273,6 @@ class Guilt:
             ends = np.percentile(means, _ENDS, axis=0)
             low[start : start + len(part)], high[start : start + len(part)] = ends
         return low, high
-
-
-def _in_units(scores: Scores) -> np.ndarray:
-    """Each query's scores in units of their own root mean square; 0 where all are 0."""
-    values = scores.values.astype(np.float64)
-    size = np.sqrt((values**2).mean(1, keepdims=True))
-    return np.asarray(np.divide(values, size, out=np.zeros_like(values), where=size > 0))
 
 
 def _mean_removal(scores: Scores) -> np.ndarray | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wherefrom.answers._spread import in_spreads
 from wherefrom.errors import SettingError
 from wherefrom.scores import Scores
 
@@ -40,16 +41,10 @@ class Null:
                 f"a null of {self.scores.method} does not fit scores of {scores.method}, or of "
                 "other rows."
             )
-        own, others = _spread_out(scores.values[:1]), _spread_out(self.scores.values)
+        own, others = in_spreads(scores.values[:1]), in_spreads(self.scores.values)
         below = (others < own) + 0.5 * (others == own)
         counts = self.unrelated.sum(0)
         sums = np.where(self.unrelated, below, 0.0).sum(0)
         return np.asarray(
             np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts > 0)
         )
-
-
-def _spread_out(values: np.ndarray) -> np.ndarray:
-    found = values.astype(np.float64)
-    size = np.sqrt((found**2).mean(1, keepdims=True))
-    return np.asarray(np.divide(found, size, out=np.zeros_like(found), where=size > 0))

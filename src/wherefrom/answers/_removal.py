@@ -91,7 +91,7 @@ def calibrate(scores: Scores, retrainings: Retrainings) -> Calibration:
     Raises:
         SettingError: the scores predict no removal, or are of other rows or queries.
     """
-    predicted = removal(with_factor_one(scores))
+    predicted = removal(_uncalibrated(scores))
     if predicted is None:
         raise SettingError(f"{scores.method} predicts no removal, so there is nothing to scale.")
     missing = [id for id in retrainings.query_ids if id not in scores.query_ids]
@@ -110,7 +110,7 @@ def calibrate(scores: Scores, retrainings: Retrainings) -> Calibration:
     return Calibration(factor, float(low), float(high), seeds * subsets)
 
 
-def with_factor_one(scores: Scores) -> Scores:
+def _uncalibrated(scores: Scores) -> Scores:
     """The scores without a calibration that they carry."""
     return replace(scores, settings={k: v for k, v in scores.settings.items() if k != _KEY})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -45,3 +46,20 @@ class TokenEvidence:
     train: tuple[Token, ...]
     missing: tuple[float | None, float | None]
     why_not: str = ""
+
+
+def strongest_places(tokens: Sequence[Token], most: int, around: int) -> list[int]:
+    """Places of the tokens that add or take away most, with their neighbours, in order.
+
+    Args:
+        tokens: one text's.
+        most: how many places at most.
+        around: neighbours to each side.
+    """
+    chosen: set[int] = set()
+    for place in sorted(range(len(tokens)), key=lambda i: -abs(tokens[i].value or 0.0)):
+        near = range(max(0, place - around), min(len(tokens), place + around + 1))
+        if len(chosen.union(near)) > most:
+            break
+        chosen.update(near)
+    return sorted(chosen)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from wherefrom.app._marks import Mark
 from wherefrom.data import Example, as_rows, write_rows
 from wherefrom.errors import SettingError
-from wherefrom.safetext import printable
+from wherefrom.safetext import for_spreadsheet, printable
 
 MEDIA = {
     "jsonl": "application/x-ndjson; charset=utf-8",
@@ -22,8 +21,6 @@ MEDIA = {
     "csv": "text/csv; charset=utf-8",
 }
 """Media types of the formats."""
-# A spreadsheet takes a cell that starts so for a formula, whoever wrote it; the wide forms too.
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
 
 
 def export(rows: Sequence[Example], marks: Mapping[str, Mark], ending: str) -> bytes:
@@ -79,5 +76,4 @@ def _cell(value: object) -> object:
         value = json.dumps(value, ensure_ascii=False, default=str)
     if not isinstance(value, str):
         return "" if value is None else value
-    text = printable(value)
-    return f"'{text}" if _FORMULA.match(text) else text
+    return for_spreadsheet(printable(value))

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from wherefrom.answers import Answer, Line, Token, TokenEvidence, group_numbers
+from wherefrom.answers import (
+    Answer,
+    Line,
+    Token,
+    TokenEvidence,
+    group_numbers,
+    strongest_places,
+)
 from wherefrom.app._marks import Mark
 from wherefrom.data import Example
 from wherefrom.diagnose import TraceCheck
@@ -135,13 +142,7 @@ def _chosen(tokens: Sequence[Token]) -> list[int]:
     start = first - _AROUND if first > 2 * _AROUND else 0
     if len(tokens) - start <= _TOKENS:
         return list(range(start, len(tokens)))
-    chosen: set[int] = set()
-    for place in sorted(range(len(tokens)), key=lambda i: -abs(tokens[i].value or 0.0)):
-        around = range(max(0, place - _AROUND), min(len(tokens), place + _AROUND + 1))
-        if len(chosen.union(around)) > _TOKENS:
-            break
-        chosen.update(around)
-    return sorted(chosen)
+    return strongest_places(tokens, _TOKENS, _AROUND)
 
 
 def _token(token: Token, most: float) -> dict[str, Any]:

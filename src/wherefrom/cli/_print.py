@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from wherefrom.cli._options import Format
@@ -63,6 +63,12 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]], form: Form
     for line in texts:
         table.add_row(*(Text(text) for text in line))
     _console().print(table)
+
+
+def print_known(columns: Mapping[str, Sequence[Any]]) -> None:
+    """Prints a table for people of named columns, less those in which nothing stands."""
+    told = {name: held for name, held in columns.items() if any(v not in (None, "") for v in held)}
+    print_rows(list(told), list(zip(*told.values(), strict=True)), Format.table)
 
 
 def print_leaderboard(frame: pd.DataFrame, keys: Sequence[str], form: Format) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from wherefrom.answers import calibration_of, size_of_removal
-from wherefrom.atomic import atomic_path, write_text
+from wherefrom.atomic import atomic_path
 from wherefrom.cli._options import Format
-from wherefrom.cli._print import _console, print_rows
+from wherefrom.cli._print import _console, print_known, print_rows
 from wherefrom.cli._print_trust import print_verdict, verdict_cells
 from wherefrom.cli._trace import TraceFormat
+from wherefrom.cli._written import printed
 from wherefrom.progress import say
 from wherefrom.safetext import one_line, printable
 
@@ -96,12 +95,10 @@ def write_answers(
         columns, rows = _flat(answers, k, Format.csv)
         with atomic_path(path) as temporary:
             pd.DataFrame(rows, columns=columns).to_parquet(temporary, index=False)
-    else:
-        held = io.StringIO()
-        with redirect_stdout(held):
-            print_answers(answers, evidence, by, k, Format(form.value))
-        write_text(path, held.getvalue())
-    say(f"answers: {path}")
+        say(f"answers: {path}")
+        return
+    plain = Format(form.value)
+    printed(lambda: print_answers(answers, evidence, by, k, plain), path, "answers")
 
 
 def _print_answer(
@@ -142,8 +139,7 @@ def _print_lines(lines: Sequence[Line]) -> None:
         "prompt": [one_line(line.prompt, 60) for line in lines],
         "response": [one_line(line.response, 40) for line in lines],
     }
-    told = {name: held for name, held in columns.items() if any(v not in (None, "") for v in held)}
-    print_rows(list(told), list(zip(*told.values(), strict=True)), Format.table)
+    print_known(columns)
 
 
 def _print_shares(shares: Sequence[Share]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wherefrom.answers import calibration_of
 from wherefrom.cli._options import Format
-from wherefrom.cli._print import _console, print_rows
+from wherefrom.cli._print import _console, print_known, print_rows
 from wherefrom.safetext import one_line
 
 if TYPE_CHECKING:
@@ -85,5 +85,4 @@ def _print_rows(found: Guilt, lines: Sequence[GuiltyRow]) -> None:
         "prompt": [one_line(line.prompt, 50) for line in lines],
         "response": [one_line(line.response, 40) for line in lines],
     }
-    told = {name: held for name, held in columns.items() if any(v not in (None, "") for v in held)}
-    print_rows(list(told), list(zip(*told.values(), strict=True)), Format.table)
+    print_known(columns)

@@ -55,6 +55,11 @@ def trace_asked(asked: Asked) -> None:
     if asked.response is not None and asked.prompt is None:
         raise SettingError("--response belongs to --prompt.")
     form = _form(asked)
+    if form is TraceFormat.parquet:
+        if asked.bad is not None or asked.compare is not None:
+            raise SettingError("--format parquet is for answers to --prompt and --queries.")
+        if asked.out is None:
+            raise SettingError("--format parquet writes a file; give --out answers.parquet.")
     run = open_target(asked.target, asked.data, asked.makes, asked.folder)
     run.finetune()
     run, specs = _indexed(run, asked)
@@ -62,7 +67,9 @@ def trace_asked(asked: Asked) -> None:
         from wherefrom.cli._trace_guilty import trace_guilty
 
         good = _rows(run, asked.good) if asked.good is not None else []
-        trace_guilty(run, _rows(run, asked.bad), good, specs, asked.top, asked.out, _plain(form))
+        trace_guilty(
+            run, _rows(run, asked.bad), good, specs, asked.top, asked.out, Format(form.value)
+        )
         return
     if asked.queries is not None and asked.out is not None and not asked.out.suffix:
         trace_many(run, _rows(run, asked.queries), specs, asked.top, asked.out)
@@ -74,15 +81,15 @@ def trace_asked(asked: Asked) -> None:
     if asked.compare is not None:
         from wherefrom.cli._trace_compare import trace_compare
 
-        trace_compare(run, answers, asked.compare, asked.sign, asked.top, asked.out, _plain(form))
+        trace_compare(
+            run, answers, asked.compare, asked.sign, asked.top, asked.out, Format(form.value)
+        )
         return
     evidence = [run.tokens(one, k=asked.top) for one in answers] if asked.tokens else None
-    if asked.out is not None or form is TraceFormat.parquet:
-        if asked.out is None:
-            raise SettingError("--format parquet writes a file; give --out answers.parquet.")
+    if asked.out is not None:
         write_answers(answers, evidence, asked.by, asked.top, asked.out, form)
         return
-    print_answers(answers, evidence, asked.by, asked.top, _plain(form))
+    print_answers(answers, evidence, asked.by, asked.top, Format(form.value))
 
 
 def _form(asked: Asked) -> TraceFormat:
@@ -94,12 +101,6 @@ def _form(asked: Asked) -> TraceFormat:
     if ending not in {form.value for form in TraceFormat if form is not TraceFormat.table}:
         raise SettingError(f"{asked.out}: answers are written as .json, .csv, .parquet or .md.")
     return TraceFormat(ending)
-
-
-def _plain(form: TraceFormat) -> Format:
-    if form is TraceFormat.parquet:
-        raise SettingError("--format parquet is for answers to --prompt and --queries.")
-    return Format(form.value)
 
 
 def _indexed(run: Run, asked: Asked) -> tuple[Run, list[str]]:

@@ -7,19 +7,16 @@ import csv
 import io
 import json
 import math
-import re
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from wherefrom.safetext import printable
+from wherefrom.safetext import for_spreadsheet, printable
 
 Value = str | int | float | None
 
 # Whole texts are in the run's own files.
 LONGEST = 160
-# A spreadsheet takes a cell that starts so for a formula, whoever wrote it; the wide forms too.
-_FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]")
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def as_json(sheet: Sheet) -> str:
 
 
 def _tame(value: Value) -> Value:
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+    return for_spreadsheet(value) if isinstance(value, str) else value
 
 
 def _plain(value: Value, longest: int) -> Value:

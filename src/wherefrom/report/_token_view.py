@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wherefrom.answers import Token, TokenEvidence
+from wherefrom.answers import Token, TokenEvidence, strongest_places
 from wherefrom.report._numbers import counted, listed, score
 from wherefrom.safetext import one_line, printable
 
@@ -100,13 +100,7 @@ def _kept(tokens: Sequence[Token]) -> list[int]:
     end = min(len(tokens), known[-1] + 1 + AROUND)
     if end - start <= MOST:
         return list(range(start, end))
-    kept: set[int] = set()
-    for place in sorted(range(len(tokens)), key=lambda i: -abs(tokens[i].value or 0.0)):
-        around = set(range(max(0, place - AROUND), min(len(tokens), place + AROUND + 1)))
-        if len(kept | around) > MOST:
-            break
-        kept |= around
-    return sorted(kept)
+    return strongest_places(tokens, MOST, AROUND)
 
 
 def _mark(token: Token, most: float) -> Mark:

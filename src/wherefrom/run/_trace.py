@@ -30,12 +30,23 @@ def trace(
     verify: bool = False,
 ) -> Answer:
     """Scores one query; see `Run.trace`."""
-    for name, text in (("prompt", prompt), ("response", response)):
-        if text is not None and not text.strip():
-            raise SettingError(f"the {name} is empty; there is nothing to explain.")
-        whole_text(text or "", f"the {name}")
+    require_text("prompt", prompt)
+    if response is not None:
+        require_text("response", response)
     query = Example.of("query", prompt, response or "")
     return trace_all(run, [query], methods, max_new_tokens, verify)[0]
+
+
+def require_text(name: str, text: str) -> None:
+    """Refuses a prompt or response that says nothing, or is no text.
+
+    Raises:
+        SettingError: it is empty.
+        DataError: it holds half a character.
+    """
+    if not text.strip():
+        raise SettingError(f"the {name} is empty; there is nothing to explain.")
+    whole_text(text, f"the {name}")
 
 
 def trace_all(

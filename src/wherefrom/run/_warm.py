@@ -9,7 +9,7 @@ import psutil
 
 from wherefrom.answers import Answer, Null
 from wherefrom.curvature import FactorSums
-from wherefrom.data import Example, Recipe, Renderer, TokenRow, whole_text
+from wherefrom.data import Example, Recipe, Renderer, TokenRow
 from wherefrom.diagnose import TraceCheck, Verdict
 from wherefrom.errors import SettingError, WherefromError
 from wherefrom.methods import Method, score_all
@@ -21,6 +21,7 @@ from wherefrom.run._config import IndexSettings, RunConfig
 from wherefrom.run._null import score_with_nulls
 from wherefrom.run._run import Run
 from wherefrom.run._states import PlannedPass, States, merge
+from wherefrom.run._trace import require_text
 from wherefrom.signals import KeptSignals, Room, Shelf, Side, Source
 
 UNTOLD = "the verdict was not told yet"
@@ -108,7 +109,7 @@ class WarmRun(Run):
         Raises:
             SettingError: the prompt is empty, or the model answers with nothing.
         """
-        _require_text("prompt", prompt)
+        require_text("prompt", prompt)
         renderer = Renderer(self.model.tokenizer, self.config.recipes()[0])
         ids = renderer.prompt_ids(Example.of("query", prompt, "answer"))
         text = generate_streaming(self.model, ids, max_new_tokens, hear).strip()
@@ -129,7 +130,7 @@ class WarmRun(Run):
             IdentityError: the index is of another model, adapter or template.
         """
         for name, text in (("prompt", query.prompt), ("response", query.response)):
-            _require_text(name, text)
+            require_text(name, text)
         chosen = methods_for(self, [method])
         evidence = evidence_for(self, [query], chosen)
         (spec,) = (m.spec for m in chosen)
@@ -168,9 +169,3 @@ class WarmRun(Run):
 def _train_passes(run: Run, recipe: Recipe, methods: Sequence[Method]) -> list[PlannedPass]:
     needs = {need for m in methods for need in m.needs if need.side is Side.TRAIN}
     return merge(needs, run.states(recipe) if needs else States())
-
-
-def _require_text(name: str, text: str) -> None:
-    if not text.strip():
-        raise SettingError(f"the {name} is empty; there is nothing to explain.")
-    whole_text(text, f"the {name}")
