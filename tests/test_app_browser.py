@@ -278,6 +278,8 @@ def test_a_mistake_is_told_on_the_page(live):
     live.page.evaluate("""() => {
         const real = window.fetch;
         window.fetch = (path, about) => {
+            // the verdict of the first answer may still be on its way
+            if (path !== "/api/rows") return real(path, about);
             window.fetch = real;
             return real(path, { ...about, headers: { ...about.headers, "X-Wherefrom-Token": "old" } });
         };
