@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -52,6 +53,8 @@ class Recipe:
         return {key: value for key, value in asdict(self).items() if key in kept}
 
 
+_CHANGEABLE: dict[str, type] = {"template": str, "mask": str, "max_length": int}
+
 RECIPES = {
     "sound-1": Recipe("sound-1"),
     "paper-1": Recipe("paper-1", mask="paper", max_length=128, damping_rule="mean", damping=0.1),
@@ -61,20 +64,33 @@ RECIPES = {
 def get_recipe(name: str, **changes: Any) -> Recipe:
     """The recipe of that name, with the changes that are not None.
 
-    A changed recipe says so in its name: `sound-1(mask=prompt+response)`.
+    A changed recipe says so in its name, `sound-1(mask=prompt+response)`, and such a name is read back.
 
     Raises:
-        SettingError: no recipe has that name.
+        SettingError: no recipe has that name, or a change in it is unknown.
     """
+    name, _, written = name.removesuffix(")").partition("(")
     if name not in RECIPES:
         raise SettingError(f"no recipe is called {name!r}. Recipes: {', '.join(RECIPES)}.")
     recipe = RECIPES[name]
-    changed = {
-        key: value
-        for key, value in changes.items()
-        if value is not None and value != getattr(recipe, key)
-    }
+    changes = _read(name, written) | {k: v for k, v in changes.items() if v is not None}
+    changed = {key: value for key, value in changes.items() if value != getattr(recipe, key)}
     if not changed:
         return recipe
     shown = ", ".join(f"{key}={value}" for key, value in changed.items())
     return replace(recipe, name=f"{name}({shown})", **changed)
+
+
+def _read(name: str, written: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in filter(None, re.split(r",\s*", written)):
+        key, _, value = part.partition("=")
+        if key not in _CHANGEABLE:
+            raise SettingError(
+                f"recipe {name} has no choice {key!r}. Choices: {', '.join(_CHANGEABLE)}."
+            )
+        try:
+            found[key] = _CHANGEABLE[key](value)
+        except ValueError:
+            raise SettingError(f"recipe {name}: {key} must be a number, not {value!r}.") from None
+    return found
