@@ -308,7 +308,15 @@ def test_a_block_with_other_curvature_keeps_its_identities():
     def f(s):
         return 1 / (s + 0.3)
 
-    for block in (GramBlock.of(train, query, rows), CovarianceBlock.of(train, query, rows)):
+    kept = GramBlock.of_rows(train, rows).asked(train, query, rows)
+    with pytest.raises(ValueError, match="rows are missing"):
+        kept.asked(train, query)
+    for block in (
+        GramBlock.of(train, query, rows),
+        kept,
+        CovarianceBlock.of(train, query, rows),
+        CovarianceBlock.of(train, query[:0], rows).asked(query),
+    ):
         np.testing.assert_allclose(block.filtered(f), query @ inverse @ train.T)
         np.testing.assert_allclose(block.self_filtered(f), np.diag(train @ inverse @ train.T))
         np.testing.assert_allclose(block.query_self_filtered(f), np.diag(query @ inverse @ query.T))

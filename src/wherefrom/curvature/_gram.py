@@ -57,16 +57,20 @@ class GramBlock(FisherBlock):
         return cls(lambda: g @ g.T, q @ g.T, norms[1], g.shape[1], other, norms[0])
 
     @classmethod
-    def of_rows(cls, train: np.ndarray) -> GramBlock:
-        """From training gradients alone, n × p, let go once K is made; queries come by `asked`."""
+    def of_rows(cls, train: np.ndarray, basis: np.ndarray | None = None) -> GramBlock:
+        """From training gradients, n × p, and F's own rows, let go once K is made; queries by `asked`."""
 
         def gram() -> np.ndarray:
             g = np.asarray(train, dtype=np.float64)
             return g @ g.T
 
+        other = None
+        if basis is not None:
+            r = np.asarray(basis, dtype=np.float64)
+            other = (r @ r.T, np.zeros((0, len(r))), np.asarray(train, dtype=np.float64) @ r.T)
         norms = np.einsum("np,np->n", train, train, dtype=np.float64)
         nobody = np.zeros(0)
-        return cls(gram, np.zeros((0, len(train))), nobody, train.shape[1], None, norms)
+        return cls(gram, np.zeros((0, len(train))), nobody, train.shape[1], other, norms)
 
     @cached_property
     def gram(self) -> np.ndarray:
@@ -80,22 +84,29 @@ class GramBlock(FisherBlock):
         """Squared norms of the training rows' gradients, (n,)."""
         return np.diagonal(self.gram) if self._train_norms is None else self._train_norms
 
-    def asked(self, train: np.ndarray, query: np.ndarray) -> GramBlock:
+    def asked(
+        self, train: np.ndarray, query: np.ndarray, basis: np.ndarray | None = None
+    ) -> GramBlock:
         """The block under other queries: rows, curvature and its decomposition are shared.
 
         Args:
             train: the training rows' gradients that the block was made from, n × p.
             query: the other queries' gradients, q × p.
+            basis: F's own rows, m × p, where they are others.
 
         Raises:
-            ValueError: F is of other rows, whose products with these queries are not known here.
+            ValueError: F is of other rows, which were not given.
         """
-        if self.basis is not None:
-            raise ValueError("the products with F's own rows are missing")
         q = np.asarray(query, dtype=np.float64)
+        other = None
+        if self.basis is not None:
+            if basis is None:
+                raise ValueError("the products with F's own rows are missing")
+            own, _, with_train = self.basis
+            other = (own, q @ np.asarray(basis, dtype=np.float64).T, with_train)
         cross = q @ np.asarray(train, dtype=np.float64).T
         norms = np.einsum("qp,qp->q", q, q)
-        found = GramBlock(lambda: self.gram, cross, norms, self.size, None, self.train_norms)
+        found = GramBlock(lambda: self.gram, cross, norms, self.size, other, self.train_norms)
         found._shares = self
         return found
 

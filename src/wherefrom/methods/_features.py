@@ -86,30 +86,29 @@ class RawBlock:
     def gram(self, curvature: str) -> GramBlock:
         """The dual form."""
         train, query = flat(self.train), flat(self.query)
-        if curvature == "true":
-            return GramBlock.of(train, query, flat(self.drawn))
+        basis = flat(self.drawn) if curvature == "true" else None
         kept = self._source
         if kept is None:
-            return GramBlock.of(train, query)
-        size = 16.0 * len(train) ** 2
-        key = ("dual", self.name, self.project)
-        found = self.asked(kept.worked_out(key, lambda: GramBlock.of_rows(train), size))
+            return GramBlock.of(train, query, basis)
+        # K and its decomposition, and the products with F's own rows
+        size = (16.0 if basis is None else 32.0) * len(train) ** 2
+        key = ("dual", self.name, self.project, curvature)
+        found = self.asked(kept.worked_out(key, lambda: GramBlock.of_rows(train, basis), size))
         assert isinstance(found, GramBlock)
         return found
 
     def covariance(self, curvature: str) -> CovarianceBlock:
         """The primal form; streamed where the gradients are large."""
         query = flat(self.query)
-        if curvature == "true":
-            drawn = self._features(SAMPLED, "drawn")
-            return CovarianceBlock(self._features(self.target, "train"), query, drawn)
+        train = self._features(self.target, "train")
+        other = self._features(SAMPLED, "drawn") if curvature == "true" else None
         kept = self._source
         if kept is None:
-            return CovarianceBlock(self._features(self.target, "train"), query)
+            return CovarianceBlock(train, query, other)
         found = self.asked(
             kept.worked_out(
-                ("primal", self.name, self.project),
-                lambda: CovarianceBlock(self._features(self.target, "train"), query[:0]),
+                ("primal", self.name, self.project, curvature),
+                lambda: CovarianceBlock(train, query[:0], other),
                 16.0 * self.size**2,
             )
         )
@@ -122,7 +121,8 @@ class RawBlock:
         if isinstance(plain, CovarianceBlock):
             return plain.asked(query)
         assert isinstance(plain, GramBlock)
-        return plain.asked(flat(self.train), query)
+        basis = None if plain.basis is None else flat(self.drawn)
+        return plain.asked(flat(self.train), query, basis)
 
     @property
     def _source(self) -> KeptSignals | None:
