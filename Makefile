@@ -5,7 +5,7 @@ PIP := $(BIN) -m pip install --quiet -c constraints.txt
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint docs model clean
+.PHONY: demo test lint docs model study study-quick clean
 
 demo: .venv/installed model
 	$(BIN) -m wherefrom demo --out runs/demo
@@ -22,6 +22,13 @@ lint: .venv/installed-dev
 # strictly: a broken link, or a page that no menu has, ends it
 docs: .venv/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN) -m mkdocs build --strict
+
+# hours; goes on where it stopped, and leaves what is made already
+study: .venv/installed-dev model
+	$(BIN) -m study
+
+study-quick: .venv/installed-dev model
+	$(BIN) -m study --quick
 
 model: .venv/installed
 	$(BIN) -c "from wherefrom.models import builtin_model; builtin_model('smollm2-135m')"

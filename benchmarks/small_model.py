@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from wherefrom.models import IGNORED
 
 
-def make_base(folder, texts, epochs, width=64, layers=2):
+def make_base(folder, texts, epochs, width=64, layers=2, learning_rate=3e-3):
     """A byte-level tokenizer and a model of that width and depth that has read the texts."""
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -37,7 +37,7 @@ def make_base(folder, texts, epochs, width=64, layers=2):
         eos_token_id=2,
     )
     model = LlamaForCausalLM(config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
     ids = [torch.tensor(tokenizer(text).input_ids[:128]) for text in texts]
     for _ in range(epochs):
         for start in range(0, len(ids), 16):
