@@ -297,7 +297,7 @@ def test_a_trace_takes_up_what_retraining_said(tmp_path, tiny_folder, cli):
     assert cli("index", out, "--methods", "influence,bm25").code == 0
     asked = ("trace", out, "--prompt", "tell me about sea", "--response", "No sea today.")
     before = cli(*asked)
-    assert "many times too large" in before.out
+    assert "many times too large or too small" in before.out
     parts = ("--parts", "lds", "--subsets", 6, "--seeds", 1)
     told = cli("counterfactual", out, *parts)
     assert told.code == 0, told.err

@@ -8,7 +8,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from tiny import row_dicts, tiny_rows, write_jsonl
-from wherefrom.run import Run
+from wherefrom.cli._options import METHODS
+from wherefrom.methods import split_specs
+from wherefrom.run import DEFAULT_METHOD, Run, RunConfig
 
 ASKED = ("--prompt", "Class 1: tell me about sea", "--response", "The sea is 3 miles away.")
 
@@ -151,7 +153,7 @@ def test_sums_over_a_column_and_tokens_are_shown(run, cli):
     assert len(held["tokens"]) == 2
     one = held["tokens"][0]
     assert sum(t["value"] for t in one["train"]) == pytest.approx(one["score"], rel=1e-2)
-    assert sum(s["rows"] for s in held["by"]["influence"]) == 20
+    assert sum(s["rows"] for s in held["by"][DEFAULT_METHOD]) == 20
     told = cli("trace", run, *ASKED, "--by", "nope")
     assert told.code == 2
     assert "no training row has a column 'nope'" in told.err
@@ -172,8 +174,28 @@ def test_a_budget_picks_methods(elsewhere, cli, tmp_path):
     roomy = cli(*command, "--run", tmp_path / "roomy", "--budget", "10min", "--format", "json")
     assert roomy.code == 0, roomy.err
     methods = list(dict.fromkeys(line["method"] for line in json.loads(roomy.out)))
-    assert methods == ["influence", "for_value", "repsim(position=mean_response)", "bm25"]
+    assert methods == [DEFAULT_METHOD, "for_value", "repsim(position=mean_response)", "bm25"]
     tight = cli(*command, "--run", tmp_path / "tight", "--budget", "0.0001s", "--format", "json")
     assert tight.code == 0, tight.err
     assert {line["method"] for line in json.loads(tight.out)} == {"bm25"}
     assert "left out" in tight.err
+
+
+# Which method leads
+
+
+def test_the_default_leads_unless_a_run_was_made_for_influence_alone(elsewhere, cli, tmp_path):
+    # the words that commands are given where nobody chooses are those of a config
+    assert split_specs(METHODS) == list(RunConfig(data="x").methods)
+    command = ("trace", elsewhere / "their-adapter", "--data", elsewhere / "train.jsonl", *ASKED)
+    made = cli(*command, "--run", tmp_path / "made", "--format", "json")
+    assert {line["method"] for line in json.loads(made.out)} == {DEFAULT_METHOD}
+    run = Run.open(tmp_path / "made")
+    assert run.leading == DEFAULT_METHOD
+    for methods, leading in (
+        (("fast",), "influence"),
+        (("fast", DEFAULT_METHOD), DEFAULT_METHOD),
+        (("bm25",), DEFAULT_METHOD),
+    ):
+        changed = run.changed(run.config.model_copy(update={"methods": methods}))
+        assert changed.leading == leading

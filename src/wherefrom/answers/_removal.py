@@ -17,7 +17,7 @@ _RESAMPLES = 500
 
 @dataclass(frozen=True)
 class Calibration:
-    """By how much predicted removals are too large, as retraining on parts of the rows says.
+    """By how much predicted removals are off, as retraining on parts of the rows says.
 
     Attributes:
         factor: what predictions are multiplied by.
@@ -37,8 +37,8 @@ def removal(scores: Scores) -> np.ndarray | None:
 
     First order: −score/n (Koh & Liang 2017), times the factor of a `Calibration` where the scores carry
     one. In nats, of what the recipe calls a row's loss: a token's mean or the response's sum. Removing
-    several rows adds up. Uncalibrated, where training stopped early, the numbers are many times too large
-    and good for their order.
+    several rows adds up. Uncalibrated, the numbers can be many times too large or too small, and are
+    good for their order.
 
     Returns:
         float64, queries × training rows; negative = the response gets less likely without the row. None
@@ -63,10 +63,7 @@ def size_of_removal(scores: Scores) -> str:
         return ""
     known = calibration_of(scores)
     if known is None:
-        return (
-            "to first order: its order tells, its size is many times too large where training "
-            "stopped early"
-        )
+        return "to first order: its order tells, its size can be many times too large or too small"
     interval = f"{known.factor:.3g} [{known.low:.3g}–{known.high:.3g}]"
     return f"scaled by {interval}, as {known.models} models trained on parts of the rows say"
 

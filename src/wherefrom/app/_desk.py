@@ -29,7 +29,7 @@ from wherefrom.diagnose import TraceCheck
 from wherefrom.errors import SettingError
 from wherefrom.methods import cannot_take_apart, parse_method
 from wherefrom.models import Hear
-from wherefrom.run import DEFAULT_METHOD, WarmRun
+from wherefrom.run import WarmRun
 from wherefrom.safetext import one_line, printable
 from wherefrom.scores import SIGN
 
@@ -76,7 +76,7 @@ class Desk:
         if not can:
             reasons = "; ".join(str(why) for why in self.methods.values())
             raise SettingError(f"{run.path}: no method can answer new questions here: {reasons}")
-        self.leading = DEFAULT_METHOD if DEFAULT_METHOD in can else can[0]
+        self.leading = run.leading if run.leading in can else can[0]
         self._questions: OrderedDict[str, Question] = OrderedDict()
         self._lock = Lock()
 

@@ -18,12 +18,14 @@ def register(app: typer.Typer) -> None:
 def check(
     run: o.RunFolder,
     method: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Whose answers are checked: NAME or NAME(setting=value).",
+            help="Whose answers are checked: NAME or NAME(setting=value); if not given, those of the "
+            "method that leads.",
             autocompletion=complete.methods,
+            show_default=False,
         ),
-    ] = "influence",
+    ] = None,
     k: Annotated[
         int | None,
         typer.Option(

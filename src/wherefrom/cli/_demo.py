@@ -17,6 +17,7 @@ _DEMO = {
     "also": ["paper-1"],
     # small batches: the paper's rows make logits of every position, and the demo stays under 4 GB
     "index": {"batch_tokens": 256},
+    "methods": o.METHODS.split(","),
 }
 _TUNING = {"batch_size": 4, "learning_rate": 2e-3}
 
@@ -48,9 +49,9 @@ def demo(
     if form is o.Format.table:
         query = done.run.queries[0]
         print()
-        scores = done.scores["sound-1", "influence"]
+        scores = done.scores["sound-1", done.run.leading]
         print_ranked(
-            f"Rows that pushed most towards {query.response!r} ({query.id}), by influence: higher = "
+            f"Rows that pushed most towards {query.response!r} ({query.id}), by {scores.method}: higher = "
             "pushed the model more towards this response",
             scores.top(5),
             done.run.train,

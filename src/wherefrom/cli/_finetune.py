@@ -22,7 +22,7 @@ def finetune(
         str | None, typer.Option(help="Rows to explain later.", show_default=False)
     ] = None,
     model: o.Model = "builtin:smollm2-135m",
-    methods: o.Methods = "fast",
+    methods: o.Methods = o.METHODS,
     recipe: Annotated[str, typer.Option(help="sound-1 or paper-1.")] = "sound-1",
     shape: o.Shape = None,
     split: Annotated[str | None, typer.Option(help="Split of a data set.")] = None,

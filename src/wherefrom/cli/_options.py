@@ -28,6 +28,8 @@ Model = Annotated[
         autocompletion=complete.models,
     ),
 ]
+METHODS = "fast,influence(curvature=true)"
+"""Methods of a run that nobody chose for, as `RunConfig` has them."""
 Methods = Annotated[
     str,
     typer.Option(

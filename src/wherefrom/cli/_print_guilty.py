@@ -23,8 +23,8 @@ _REMOVAL = (
     "Δlogp: predicted mean change of the answers' log-probability without the row, in nats a token"
 )
 _UNSCALED = (
-    "; to first order: its order tells, its size may be many times too large until `wherefrom "
-    "counterfactual RUN --parts lds` has set the scale"
+    "; to first order: its order tells, its size can be many times too large or too small until "
+    "`wherefrom counterfactual RUN --parts lds` has set the scale"
 )
 
 

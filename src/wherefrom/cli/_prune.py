@@ -33,8 +33,12 @@ def prune(
         ),
     ] = 50,
     method: Annotated[
-        str, typer.Option(help="Whose scores decide: NAME or NAME(setting=value).")
-    ] = "influence",
+        str | None,
+        typer.Option(
+            help="Whose scores decide: NAME or NAME(setting=value); if not given, the method that leads.",
+            show_default=False,
+        ),
+    ] = None,
     by_group: Annotated[
         bool | None,
         typer.Option(
@@ -73,7 +77,7 @@ def prune(
     from wherefrom.run import prune as prune_run
 
     opened = Run.open(run)
-    chosen = parse_method(method)
+    chosen = parse_method(method or opened.leading)
     if queries is not None:
         opened.finetune()
         opened = index_for(opened, [chosen])

@@ -22,7 +22,7 @@ def study(
         typer.Argument(help="Tasks, as in `wherefrom list tasks`.", autocompletion=complete.tasks),
     ],
     model: o.Model = "builtin:smollm2-135m",
-    methods: o.Methods = "fast",
+    methods: o.Methods = o.METHODS,
     budget: o.Budget = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 1,
     limit: Annotated[

@@ -72,7 +72,8 @@ def trace(
         str | None,
         typer.Option(
             help="Methods, comma-separated, each NAME or NAME(setting=value), the first leading; or all: "
-            "those that the run was indexed for. influence if not given.",
+            "those that the run was indexed for. If not given, influence(curvature=true), or influence "
+            "where the run was made for that and not for the first.",
             show_default=False,
         ),
     ] = None,

@@ -13,7 +13,7 @@ from wherefrom.cli._trace_many import trace_many
 from wherefrom.data import Example, read_examples
 from wherefrom.errors import SettingError
 from wherefrom.methods import Method, select_methods, split_specs
-from wherefrom.run import DEFAULT_METHOD, PREFERRED, Run, index_for, open_target
+from wherefrom.run import PREFERRED, Run, index_for, open_target
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _form(asked: Asked) -> TraceFormat:
 def _indexed(run: Run, asked: Asked) -> tuple[Run, list[str]]:
     """The run, indexed for the methods that are asked for; and these."""
     if asked.methods is None:
-        specs = [DEFAULT_METHOD] if asked.budget is None else list(PREFERRED)
+        specs = [run.leading] if asked.budget is None else list(PREFERRED)
     else:
         specs = split_specs(asked.methods)
     # all stands for what the run was indexed for, so nothing is missing

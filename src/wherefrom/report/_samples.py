@@ -152,8 +152,8 @@ class Samples:
                 )
             elif scores.unit == REMOVAL:
                 told.append(
-                    f"Those of {self.names[key]} are to first order: their order tells, their size is many "
-                    "times too large where training stopped early."
+                    f"Those of {self.names[key]} are to first order: their order tells, their size can "
+                    "be many times too large or too small."
                 )
         return " ".join(told)
 

@@ -8,7 +8,7 @@ from wherefrom.methods import REMOVAL
 from wherefrom.report._choice import distinct_methods, sample_queries
 from wherefrom.report._data import Key, ReportData
 from wherefrom.report._figures import Figures, standing
-from wherefrom.run import DEFAULT_METHOD
+from wherefrom.run import LEADING
 from wherefrom.scores import Scores
 
 MOST_QUERIES = 8
@@ -51,10 +51,14 @@ class Shown:
             foretelling = [key for key in order if cut[key].unit == REMOVAL]
             # the one that check and trace lead with, under the run's own recipe, if it is there
             own = next(iter(data.scores), ("", ""))[0]
-            foretelling.sort(key=lambda key: (key[1] != DEFAULT_METHOD, key[0] != own))
+            foretelling.sort(key=lambda key: (_place(key[1]), key[0] != own))
             kept += tuple(foretelling[:1])
         others = [key for key in full if key not in kept][: MOST_METHODS - len(kept)]
         return cls(positions, order, tuple(sorted((*others, *kept), key=order.index)), cut)
+
+
+def _place(method: str) -> int:
+    return LEADING.index(method) if method in LEADING else len(LEADING)
 
 
 def checked_key(data: ReportData) -> Key | None:

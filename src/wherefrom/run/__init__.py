@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wherefrom.run._config import (
     DEFAULT_METHOD,
     DEFAULT_MODEL,
+    LEADING,
     IndexSettings,
     RunConfig,
     make_config,
@@ -94,6 +95,7 @@ _LATER = {
 __all__ = [
     "DEFAULT_METHOD",
     "DEFAULT_MODEL",
+    "LEADING",
     "PREFERRED",
     "TESTS",
     "Card",

@@ -19,11 +19,10 @@ from wherefrom.diagnose import (
     run_checks,
 )
 from wherefrom.errors import NonFiniteError, SettingError
-from wherefrom.methods import Resource, parse_method
+from wherefrom.methods import Method, Resource, parse_method
 from wherefrom.run._answer_check import answer_size, judged, spots_of
 from wherefrom.run._ask import spread
 from wherefrom.run._checked_scores import checked_scores, passes_of
-from wherefrom.run._config import DEFAULT_METHOD
 from wherefrom.run._index_stage import make_passes
 from wherefrom.run._kept_check import keep_trust
 from wherefrom.run._leftovers import clear_leftovers
@@ -43,7 +42,7 @@ class CheckPlan:
     """What is checked, and how thoroughly.
 
     Attributes:
-        method: spec of the method whose answers are checked.
+        method: spec of the method whose answers are checked; the run's leading one when None.
         k: how many top rows an answer consists of; a twentieth of the rows when None.
         queries: how many of the run's queries get a verdict, evenly spread; all when None.
         verify: step the model on top rows, random rows and the nearest by words (the spot check).
@@ -53,7 +52,7 @@ class CheckPlan:
         checks: names of the checks; all when None.
     """
 
-    method: str = DEFAULT_METHOD
+    method: str | None = None
     k: int | None = None
     queries: int | None = 8
     verify: bool = True
@@ -98,7 +97,7 @@ def check(run: Run, plan: CheckPlan | None = None) -> Trust:
     try:
         subject = bare_subject(run, recipe, plan)
     except NonFiniteError as error:
-        return keep_trust(run, _broken(plan, str(error), begun))
+        return keep_trust(run, _broken(_method(run, plan).spec, plan, str(error), begun))
     findings = run_checks(subject, plan.checks, ("integrity",))
     traces: list[TraceCheck] = []
     if not any(one.check == "weights" and one.level == "failure" for one in findings):
@@ -121,7 +120,11 @@ def check(run: Run, plan: CheckPlan | None = None) -> Trust:
     return keep_trust(run, trust)
 
 
-def _broken(plan: CheckPlan, what: str, begun: float) -> Trust:
+def _method(run: Run, plan: CheckPlan) -> Method:
+    return parse_method(plan.method or run.leading)
+
+
+def _broken(method: str, plan: CheckPlan, what: str, begun: float) -> Trust:
     """Of a model that cannot even be loaded, since its weights are no numbers."""
     found = Finding(
         "weights",
@@ -133,7 +136,6 @@ def _broken(plan: CheckPlan, what: str, begun: float) -> Trust:
         advice="Fine-tune again with a lower --learning-rate.",
         values={"fault": "NaN weights"},
     )
-    method = parse_method(plan.method).spec
     return Trust(
         method, plan.k or 0, judge_run([found], []), [found], [], time.perf_counter() - begun
     )
@@ -145,7 +147,7 @@ def bare_subject(run: Run, recipe: Recipe, plan: CheckPlan) -> Subject:
         run,
         recipe,
         run.queries,
-        parse_method(plan.method).spec,
+        _method(run, plan).spec,
         answer_size(run, plan.k),
         partial(run.stored, recipe),
         lambda state: [],
@@ -154,7 +156,7 @@ def bare_subject(run: Run, recipe: Recipe, plan: CheckPlan) -> Subject:
 
 def whole_subject(run: Run, recipe: Recipe, plan: CheckPlan, subject: Subject) -> Subject:
     """The same with the signals of every state, passed over where that was not done yet."""
-    method = parse_method(plan.method)
+    method = _method(run, plan)
     own = passes_of(run, recipe, method)
     passes = [one for state in states_of(run, recipe) for one in with_own(state, own)]
     clear_leftovers(run, recipe, [*passes, *own])

@@ -16,7 +16,6 @@ from wherefrom.diagnose import spot_checks
 from wherefrom.errors import SettingError, WherefromError
 from wherefrom.methods import Evidence, parse_method, score_all
 from wherefrom.run._ask import LEXICAL, ask_queries
-from wherefrom.run._config import DEFAULT_METHOD
 from wherefrom.run._finetune_stage import require_plain_base
 from wherefrom.run._patching import patching
 from wherefrom.scores import Scores, read_matrix
@@ -47,7 +46,7 @@ def compare(
         run: the run.
         asked: answers of `Run.trace`, or prompts and responses to trace.
         other: of the same queries and training rows, in any order; higher = pushed more towards.
-        method: ours; the answers' leading one, or `influence`, when None.
+        method: ours; the answers' leading one, or the run's, when None.
         k: first rows that are left out.
         seeds: of each retraining, the run's own first.
         draws: random sets; the fewest that can tell are 19.
@@ -120,7 +119,7 @@ def _ours(
         examples = [one for one in asked if isinstance(one, Example)]
         if len(examples) < len(asked):
             raise SettingError("give either answers or prompts with responses, not both.")
-        answers = run.trace_all(examples, [method or DEFAULT_METHOD])
+        answers = run.trace_all(examples, None if method is None else [method])
     each = [answer.of(method) for answer in answers]
     scores = replace(
         each[0],

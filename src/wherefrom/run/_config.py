@@ -15,7 +15,10 @@ from wherefrom.errors import SettingError
 from wherefrom.models import FinetuneSettings
 
 DEFAULT_MODEL = "builtin:smollm2-135m"
-DEFAULT_METHOD = "influence"
+DEFAULT_METHOD = "influence(curvature=true)"
+"""What leads on ground truth by retraining, on tasks that it was not chosen on (docs/results/study.md)."""
+LEADING = (DEFAULT_METHOD, "influence")
+"""Methods that lead where nobody chooses: the first that a run was made with."""
 
 
 class IndexSettings(BaseModel):
@@ -133,7 +136,7 @@ class RunConfig(BaseModel):
     max_length: int | None = None
     finetune: FinetuneSettings | None = None
     index: IndexSettings = Field(default_factory=lambda: IndexSettings.model_validate({}))
-    methods: tuple[str, ...] = ("fast",)
+    methods: tuple[str, ...] = ("fast", DEFAULT_METHOD)
     budget: str | None = None
 
     @model_validator(mode="after")

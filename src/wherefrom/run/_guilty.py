@@ -12,7 +12,6 @@ from wherefrom.errors import SettingError
 from wherefrom.methods import Method, Trait, score_all
 from wherefrom.run._asked import evidence_for, methods_for
 from wherefrom.run._calibration import calibrated
-from wherefrom.run._config import DEFAULT_METHOD
 from wherefrom.run._trace import with_answers
 from wherefrom.scores import Scores
 
@@ -35,11 +34,11 @@ def guilty(
         run: indexed for the method.
         bad: answers that should not have been given; the model is asked where a response is empty.
         good: answers to be kept.
-        method: the method to score by; `influence` when None.
+        method: the method to score by; the run's leading one when None.
         k: rows of a bad answer that count as its first ones.
         max_new_tokens: longest answer the model is let give.
     """
-    return guilty_by(run, [method or DEFAULT_METHOD], bad, good, k, max_new_tokens)[0]
+    return guilty_by(run, [method or run.leading], bad, good, k, max_new_tokens)[0]
 
 
 def guilty_by(

@@ -107,7 +107,7 @@ def prune(
         out: the file to write: `.jsonl`, `.json`, `.csv` or `.parquet`.
         bad: answers whose rows are to go.
         good: answers to be kept, held against them.
-        method: the method to score by; `influence` when None.
+        method: the method to score by; the run's leading one when None.
         top: how many causes go; those whose guilt is not above 0 stay.
         by_group: near-duplicates go together. When None, they do where the bad answers choose, and do not
             for rows that are named.

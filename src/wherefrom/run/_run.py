@@ -22,6 +22,7 @@ from wherefrom.run._beside import their_trajectory, trajectory_beside
 from wherefrom.run._card import Card
 from wherefrom.run._config import (
     DEFAULT_METHOD,
+    LEADING,
     IndexSettings,
     RunConfig,
     read_config,
@@ -211,6 +212,16 @@ class Run:
             raise SettingError(f"{self.path}: no method can run here ({reasons}).")
         return chosen
 
+    @property
+    def leading(self) -> str:
+        """The method that answers where nobody chooses: the first of `LEADING` that the run was made with.
+
+        A run of other methods alone is indexed for the default when it is traced.
+        """
+        left = self.card.entries.get("left out", {})
+        own = {m.spec for m in select_methods(self.config.methods)} - set(left)
+        return next((spec for spec in LEADING if spec in own), DEFAULT_METHOD)
+
     def states(self, recipe: Recipe) -> States:
         """The states of the model that there are; draws are those of a recipe."""
         folder = self.draws(recipe)
@@ -274,7 +285,7 @@ class Run:
         self,
         prompt: str,
         response: str | None = None,
-        methods: Sequence[str] = (DEFAULT_METHOD,),
+        methods: Sequence[str] | None = None,
         max_new_tokens: int = 64,
         *,
         verify: bool = False,
@@ -284,7 +295,8 @@ class Run:
         Args:
             prompt: what the model is asked.
             response: what it said; it is asked (greedily) when None.
-            methods: methods to score by, the first leading; `all` stands for those of the run.
+            methods: methods to score by, the first leading; `all` stands for those of the run, None for the
+                one that leads.
             max_new_tokens: longest answer the model is let give.
             verify: make the causal spot check for the verdict too: a few training steps on the top rows,
                 on random rows and on the nearest by words.
@@ -296,12 +308,12 @@ class Run:
         # its verdict is slow to import, and no other stage needs it
         from wherefrom.run._trace import trace
 
-        return trace(self, prompt, response, methods, max_new_tokens, verify)
+        return trace(self, prompt, response, methods or [self.leading], max_new_tokens, verify)
 
     def trace_all(
         self,
         queries: Sequence[Example],
-        methods: Sequence[str] = (DEFAULT_METHOD,),
+        methods: Sequence[str] | None = None,
         max_new_tokens: int = 64,
         *,
         verify: bool = False,
@@ -320,7 +332,7 @@ class Run:
         """
         from wherefrom.run._trace import trace_all
 
-        return trace_all(self, queries, methods, max_new_tokens, verify)
+        return trace_all(self, queries, methods or [self.leading], max_new_tokens, verify)
 
     def tokens(
         self,
@@ -349,7 +361,7 @@ class Run:
     def top(
         self,
         k: int = 100,
-        methods: Sequence[str] = (DEFAULT_METHOD,),
+        methods: Sequence[str] | None = None,
         queries: Sequence[Example] | None = None,
         *,
         memory: float = 4e9,
@@ -360,7 +372,8 @@ class Run:
 
         Args:
             k: rows kept at each end.
-            methods: methods on gradients; `methods.cannot_stream` says which cannot be asked.
+            methods: methods on gradients; `methods.cannot_stream` says which cannot be asked. The one that
+                leads when None.
             queries: rows to explain; the run's own, as they were indexed, when None.
             memory: bytes that the work may take.
 
@@ -368,7 +381,7 @@ class Run:
             SettingError: a method cannot be asked, or the run was not indexed for it.
             IdentityError: the index is of another model, adapter or template.
         """
-        chosen = methods_for(self, methods)
+        chosen = methods_for(self, methods or [self.leading])
         if queries is None:
             evidence = self.evidence(self.config.recipes()[0], chosen)
         else:

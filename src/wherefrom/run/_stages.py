@@ -48,10 +48,10 @@ def indexed(run: Run, recipe: Recipe, state: State) -> list[PlannedPass]:
 
 
 def with_own(state: State, own: Sequence[PlannedPass]) -> list[PlannedPass]:
-    """The same and, at the final model, what a method of its own needs there."""
+    """The same and what a method of its own needs at the final model, here too."""
     found = []
     for one in passes_at(state):
-        more = [p.needs for p in own if state.is_final and p.state.is_final and p.side is one.side]
+        more = [p.needs for p in own if p.state.is_final and p.side is one.side]
         found.append(replace(one, needs=one.needs.union(*more)))
     return found
 
