@@ -332,3 +332,26 @@ def test_a_changed_recipe_says_so_in_its_name():
     assert get_recipe("paper-1", mask="response").name == "paper-1(mask=response)"
     with pytest.raises(SettingError, match=r"sound-1, paper-1"):
         get_recipe("sound-9")
+
+
+def test_the_name_of_a_changed_recipe_is_read_back():
+    for changes in ({"mask": "prompt+response"}, {"mask": "paper", "max_length": 64}, {}):
+        made = get_recipe("sound-1", **changes)
+        assert get_recipe(made.name) == made
+    assert get_recipe("paper-1(max_length=64)", mask="response").name == (
+        "paper-1(max_length=64, mask=response)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sound-1(damping=2)", "has no choice 'damping'"),
+        ("sound-1(max_length=long)", "max_length must be a number"),
+        ("sound-1(mask=none)", "mask must be response"),
+        ("sound-9(mask=paper)", "no recipe is called 'sound-9'"),
+    ],
+)
+def test_a_wrong_change_of_a_recipe_is_told(name, said):
+    with pytest.raises(SettingError, match=said):
+        get_recipe(name)
