@@ -19,7 +19,14 @@ STORES = ("gradient.zarr", "gradient-sampled.zarr", "hidden-states.zarr", "krone
 
 def start(*arguments):
     command = [sys.executable, "-m", "wherefrom", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # tests that a shell started in the background inherit that interrupts are ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def finish(child, timeout=120):
