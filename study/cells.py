@@ -29,7 +29,7 @@ class Cell:
     """One experiment.
 
     Attributes:
-        part: the experiment's kind: `grid`, `ladder`, `adapters`, `large`, `classes`, `cost`.
+        part: the experiment's kind: as `grid`, `masks`, `classes`.
         name: of the cell within its part.
         settings: everything that decides its numbers; JSON.
         compute: makes the numbers, given the settings and a folder to work in.

@@ -10,9 +10,6 @@ from typing import Any
 import mechanism_curvature as by_curvature
 import mechanism_steps as by_step
 
-from wherefrom.metrics import rank_agreement
-from wherefrom.scores import Scores
-
 
 def curvature(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Mechanism 1: where λ lies in the spectrum, and how far rankings with and without it agree.
@@ -27,9 +24,7 @@ def curvature(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     found = by_curvature.surveyed(run)
     if settings["exact"]:
         found["three"] = by_curvature.three_curvatures(run)
-    scores: dict[str, Scores] = {spec: one for (_, spec), one in run.score().items()}
-    both = rank_agreement(scores["influence"], scores["gradient_dot"])
-    return {"about": found, "agreement": {"spearman": [float(value) for value in both]}}
+    return {"about": found}
 
 
 def steps(settings: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from scipy.stats import spearmanr
 from study import choice, factors
 from study.ablation import MASKS
 from study.cells import rounded
-from study.classes import BASE as CLASS_BASE
 from study.grouped import ORACLE
 from study.plan import ADAPTERS, LADDER, REMOVED, TRAINED_ON, WAYS, cells, side_of
 from study.read import Made, difference, estimate, methods_of, of, read_all
@@ -304,13 +303,8 @@ def ladder(made: Sequence[Made]) -> list[dict[str, Any]]:
                     "size": f"{size[0]}x{size[1]}",
                     "parameters": float(np.mean([o.found["about"]["parameters"] for o in here])),
                     "tasks": [one.task for one in here],
-                    "ceiling": float(np.mean([one.found["about"]["ceiling"] for one in here])),
                     "loss": [one.found["about"]["loss"] for one in here],
-                    "methods": {
-                        name: estimate(here, of(name, "lds"))
-                        for name in SCALED
-                        if name in methods_of(here)
-                    },
+                    **_scaled(here),
                 }
             )
     return found
@@ -322,14 +316,7 @@ def adapters(made: Sequence[Made]) -> dict[str, Any]:
     for name in ADAPTERS:
         here = [one for one in made if one.cell.name.endswith(name)]
         if here:
-            found[name] = {
-                "ceiling": float(np.mean([one.found["about"]["ceiling"] for one in here])),
-                "methods": {
-                    method: estimate(here, of(method, "lds"))
-                    for method in SCALED
-                    if method in methods_of(here)
-                },
-            }
+            found[name] = _scaled(here)
     return found
 
 
@@ -427,8 +414,7 @@ def class_tables(made: Sequence[Made]) -> dict[str, Any]:
                     metric: estimate(here, of(name, metric, "base"))
                     for metric in ("accuracy", "coverage", "ap")
                 }
-                for name in CLASS_BASE
-                if all(name in one.found.get("base", {}) for one in here)
+                for name in methods_of(here, "base")
             }
             found.setdefault(task, {})[recipe] = {
                 "seeds": len(here),
@@ -447,6 +433,15 @@ def class_tables(made: Sequence[Made]) -> dict[str, Any]:
 def family_of(name: str) -> str:
     """The family that figures colour a method by."""
     return "class" if name == ORACLE else str(parse_method(name).family)
+
+
+def _scaled(made: Sequence[Made]) -> dict[str, Any]:
+    return {
+        "ceiling": float(np.mean([one.found["about"]["ceiling"] for one in made])),
+        "methods": {
+            name: estimate(made, of(name, "lds")) for name in SCALED if name in methods_of(made)
+        },
+    }
 
 
 def _by(made: Sequence[Made], name: str, key: Callable[[Made], str]) -> dict[str, float]:
