@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wherefrom.atomic import write_text
+from wherefrom.run import Card
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "study" / "cells"
@@ -83,19 +80,14 @@ class Cell:
 
 def made(seconds: float) -> dict[str, Any]:
     """When, where and with what numbers were made."""
-    commit = subprocess.run(  # noqa: S603
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    known = Card(WORK / "card.json").entries
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": commit,
+        "commit": known["versions"].get("wherefrom commit", ""),
         "seconds": round(seconds),
-        "cpu": _cpu(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
-        "versions": {name: version(name) for name in PACKAGES},
+        "cpu": known["hardware"]["cpu"],
+        "threads": known["hardware"]["threads"],
+        "versions": {name: known["versions"][name] for name in PACKAGES},
     }
 
 
@@ -131,12 +123,3 @@ def compact(held: dict[str, Any]) -> str:
                 parts.append(f"{json.dumps(name)}: {json.dumps(part, ensure_ascii=False)}")
         lines.append('"found": {\n' + ",\n".join(parts) + "\n}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from study import classes, mechanisms, truth
@@ -127,7 +128,7 @@ def _grid(quick: bool = False) -> list[Cell]:
     if quick:
         few = {"subsets": 8, "asked": 4, "removal": None, "methods": list(FEW)}
         chosen = [one for one in found if one.name in ("emotion-smooth-0", "grammars-smooth-2")]
-        return [Cell(one.part, one.name, one.settings | few, one.compute) for one in chosen]
+        return _smaller(chosen, few)
     return found
 
 
@@ -140,7 +141,7 @@ def _masks(quick: bool = False) -> list[Cell]:
             found.append(_truth("masks", f"{_short(task)}-{name}", task, size, 6, "smooth", more))
     if quick:
         few = {"subsets": 8, "asked": 4}
-        return [Cell(one.part, one.name, one.settings | few, one.compute) for one in found[:1]]
+        return _smaller(found[:1], few)
     return found
 
 
@@ -154,7 +155,7 @@ def _ladder(quick: bool = False) -> list[Cell]:
             found.append(_truth("ladder", name, task, size, 4, "smooth", more))
     if quick:
         few = {"subsets": 8, "asked": 4}
-        return [Cell(one.part, one.name, one.settings | few, one.compute) for one in found[:3:2]]
+        return _smaller(found[:3:2], few)
     return found
 
 
@@ -167,7 +168,7 @@ def _adapters(quick: bool = False) -> list[Cell]:
             found.append(_truth("adapters", f"{_short(task)}-{name}", task, size, 5, "rough", more))
     if quick:
         few = {"subsets": 8, "asked": 4}
-        return [Cell(one.part, one.name, one.settings | few, one.compute) for one in found[:2]]
+        return _smaller(found[:2], few)
     return found
 
 
@@ -240,12 +241,13 @@ def _classes(quick: bool = False) -> list[Cell]:
                 found.append(Cell("classes", name, settings, classes.compute))
     if quick:
         few = {"train": 2, "queries": 1, "methods": list(FEW), "base": False}
-        return [
-            Cell(one.part, one.name, one.settings | few, one.compute)
-            for one in found
-            if one.name in ("emotion-sound-1-0", "emotion-paper-1-0")
-        ]
+        names = ("emotion-sound-1-0", "emotion-paper-1-0")
+        return _smaller([one for one in found if one.name in names], few)
     return found
+
+
+def _smaller(whole: list[Cell], few: dict[str, Any]) -> list[Cell]:
+    return [replace(one, settings=one.settings | few) for one in whole]
 
 
 def _truth(
