@@ -35,6 +35,13 @@ COLOURS = {
     "class": "#333333",
     "baseline": "#999999",
 }
+LINES = {
+    "ekfac": "#4477aa",
+    "influence(curvature=true)": "#ee6677",
+    "influence": "#228833",
+    "gradient_dot": "#ccbb44",
+    "gradient_cosine": "#aa3377",
+}
 LEVELS = {
     "sound-1": "response",
     "sound-1(mask=prompt+response)": "prompt + response",
@@ -87,6 +94,27 @@ def draw_truth(found: dict[str, Any]) -> Figure | None:
     axis.axvline(0, color="#999999", lw=0.8)
     axis.set_xlabel("linear datamodeling score (1 = retraining foretold exactly)")
     _legend(axis, {found["grid"]["methods"][name]["family"] for name, _ in lines})
+    return figure
+
+
+def draw_along(found: dict[str, Any]) -> Figure | None:
+    """Claim: what a run's states foretell, and that the last is not the best of them."""
+    ways = found["along"]
+    if not ways:
+        return None
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(ways), sharey=True))
+    for axis, (way, held) in zip(axes, ways.items(), strict=True):
+        for name, values in held["curves"].items():
+            at = np.linspace(0, 1, len(values))
+            axis.plot(at, values, lw=1.4, label=name, color=LINES[name])
+            middle = held["sums"][name]["middle"]["all"][0]
+            axis.plot(1.04, middle, "D", ms=4, color=LINES[name], clip_on=False)
+        axis.axhline(0, color="#999999", lw=0.8)
+        axis.set_title(f"{way} ({len(held['tasks'])} tasks)")
+        axis.set_xlabel("share of the run's learning rate spent")
+    axes[0].set_ylabel("LDS (1 = retraining foretold exactly)")
+    axes[0].legend(fontsize=7, loc="lower left", title="one state; ◆ three along the run")
     return figure
 
 
@@ -229,6 +257,7 @@ def draw_cost(found: dict[str, Any]) -> Figure | None:
 
 FIGURES: dict[str, Callable[[dict[str, Any]], Figure | None]] = {
     "truth": draw_truth,
+    "along": draw_along,
     "retrieval": draw_retrieval,
     "ablation": draw_ablation,
     "scale": draw_scale,

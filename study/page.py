@@ -43,6 +43,7 @@ def render(found: dict[str, Any], made: list[Made] | None = None) -> dict[str, s
         keep_trailing_newline=True,
     )
     environment.filters |= {"ci": ci, "pct": pct, "pci": percent_ci, "num": number, "sure": sure}
+    environment.filters["num_of"] = lambda estimate: number(estimate[0])
     environment.filters["by_value"] = by_value
     shown = read_all(cells()) if made is None else made
     listed = [(one, one.cell.settings, one.made) for one in shown]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from study import classes, mechanisms, truth
+from study import along, classes, mechanisms, truth, verdicts
 from study.cells import Cell
+from wherefrom.run import DEFAULT_METHOD
 
+Compute = Callable[[dict[str, Any], Path], dict[str, Any]]
 SMALL = "builtin:smollm2-135m"
 
 CHOOSING = {
@@ -45,6 +49,9 @@ REMOVED = (
 )
 """Methods whose top rows are left out: each costs a retraining a query and seed."""
 
+ALONG = ("ekfac", "influence(curvature=true)", "influence", "gradient_dot", "gradient_cosine")
+"""Methods that are followed along the run."""
+
 ON_ATTENTION = tuple(spec for spec in METHODS if "mlp" not in spec)
 """Those for adapters on q and v alone, as the founding paper has them."""
 
@@ -57,8 +64,27 @@ WAYS: dict[str, dict[str, Any]] = {
         "model": [96, 3],
         "finetune": {"epochs": 6, "batch_size": 4, "learning_rate": 3e-3, "dropout": 0.1},
     },
+    "taught": {
+        "model": [64, 2],
+        "finetune": {"mode": "full", "epochs": 20, "batch_size": 16, "learning_rate": 5e-3},
+    },
 }
-"""Width and depth of the small model, and how it is fine-tuned: in small steps, or in large noisy ones."""
+"""Width and depth of the small model, and how it is fine-tuned: in small steps, in large noisy ones, or
+all its weights until it has its rows by heart. The first two end long before that."""
+
+LARGE_WAYS: dict[str, dict[str, Any]] = {
+    "brief": {
+        "subsets": 24,
+        "finetune": {"epochs": 4, "learning_rate": 1e-3, "batch_size": 8},
+    },
+    "taught": {
+        "subsets": 20,
+        "finetune": {"epochs": 10, "learning_rate": 2e-3, "batch_size": 4},
+    },
+}
+"""How the embedded model is fine-tuned: hardly, or until it has its rows by heart, as the demo does."""
+EMBEDDED = tuple(f"embedded-{way}" for way in LARGE_WAYS)
+"""Ways of training of cells on the embedded model."""
 
 LADDER = ((48, 2), (96, 3), (160, 4), (256, 6), (384, 8), (512, 11))
 """Width and depth of the models of the ladder, 0.1M to 30M parameters."""
@@ -101,13 +127,25 @@ def cells(quick: bool = False) -> list[Cell]:
     if quick:
         return [
             *_grid(True),
+            *_along(True),
+            *_verdicts(True),
             *_masks(True),
             *_ladder(True),
             *_adapters(True),
             *_mechanisms(True),
             *_classes(True),
         ]
-    return [*_grid(), *_masks(), *_ladder(), *_adapters(), *_mechanisms(), *_large(), *_classes()]
+    return [
+        *_grid(),
+        *_along(),
+        *_verdicts(),
+        *_masks(),
+        *_ladder(),
+        *_adapters(),
+        *_mechanisms(),
+        *_large(),
+        *_classes(),
+    ]
 
 
 def side_of(task: str) -> str:
@@ -121,7 +159,11 @@ def _grid(quick: bool = False) -> list[Cell]:
         for way in WAYS:
             for task, size in (CHOOSING | REPORTED).items():
                 seed = SEEDS[side_of(task)][turn]
-                more = {"ablation": True, "removal": {"share": 0.05, "methods": list(REMOVED)}}
+                more: dict[str, Any] = {"ablation": True}
+                # a removal costs a fine-tune, and those are long
+                more["removal"] = (
+                    None if way == "taught" else {"share": 0.05, "methods": list(REMOVED)}
+                )
                 found.append(
                     _truth("grid", f"{_short(task)}-{way}-{seed}", task, size, seed, way, more)
                 )
@@ -130,6 +172,29 @@ def _grid(quick: bool = False) -> list[Cell]:
         chosen = [one for one in found if one.name in ("emotion-smooth-0", "grammars-smooth-2")]
         return _smaller(chosen, few)
     return found
+
+
+def _along(quick: bool = False) -> list[Cell]:
+    # in small steps all states are alike
+    over = [one for one in _first(quick) if quick or one.settings["way"] != "smooth"]
+    return [_seen("along", one, ALONG, along.compute) for one in over]
+
+
+def _verdicts(quick: bool = False) -> list[Cell]:
+    return [_seen("verdicts", one, [DEFAULT_METHOD], verdicts.compute) for one in _first(quick)]
+
+
+def _first(quick: bool) -> list[Cell]:
+    """Runs of the grid under their first seeds, and those of the embedded model."""
+    if quick:
+        return _grid(True)[:1]
+    return [*(one for one in _grid() if one.settings["seed"] in (0, 2)), *_large()]
+
+
+def _seen(part: str, one: Cell, methods: Sequence[str], compute: Compute) -> Cell:
+    more = {"run": one.id, "methods": list(methods), "removal": None, "ablation": False}
+    name = one.name if one.part == "grid" else f"{one.part}-{one.name}"
+    return Cell(part, name, one.settings | more, compute)
 
 
 def _masks(quick: bool = False) -> list[Cell]:
@@ -198,23 +263,24 @@ def _mechanisms(quick: bool = False) -> list[Cell]:
 
 def _large() -> list[Cell]:
     found = []
-    for task, size in {"grammars": (5, 1), "harmful:S": (None, 5), "emotion": (8, 2)}.items():
+    for task, way in (("grammars", "brief"), ("grammars", "taught"), ("emotion", "taught")):
+        train, queries = {"grammars": (5, 1), "emotion": (8, 2)}[task]
         seed = SEEDS[side_of(task)][0]
         settings = {
             "task": task,
-            "train": size[0],
-            "queries": size[1],
+            "train": train,
+            "queries": queries,
             "asked": 10,
             "seed": seed,
+            "way": f"embedded-{way}",
             "model": SMALL,
-            "finetune": {"epochs": 4, "learning_rate": 1e-3, "batch_size": 8},
             "methods": list(ON_ATTENTION),
-            "subsets": 24,
             "seeds": 2,
             "removal": None,
             "ablation": True,
+            **LARGE_WAYS[way],
         }
-        found.append(Cell("large", f"{_short(task)}-{seed}", settings, truth.compute))
+        found.append(Cell("large", f"{task}-{way}-{seed}", settings, truth.compute))
     return found
 
 

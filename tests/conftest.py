@@ -1,3 +1,4 @@
+import gc
 import io
 import os
 import sys
@@ -25,6 +26,15 @@ hypothesis.settings.register_profile(
     "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("shared")
+
+
+def pytest_configure(config):
+    """Spares collections what importing made: half a million objects, and every fine-tune asks for two."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        from trl import SFTTrainer  # noqa: F401
+
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

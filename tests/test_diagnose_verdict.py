@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -73,6 +74,13 @@ def test_the_weightiest_reason_comes_first_and_says_its_side():
     found = judge_trace({"predicted_along": 5.0, "spot": -2.0}, RULE)
     assert found.reasons[0].startswith("for: drop without the top rows")
     assert found.reasons[1].startswith("against: gain by a training step")
+
+
+def test_where_the_end_disagrees_with_earlier_states_one_is_told_to_look_there():
+    rule = replace(RULE, terms=(Term("steady", 0.8, 0.2, 1.0),))
+    against, speaks_for = (judge_trace({"steady": value}, rule) for value in (0.2, 0.98))
+    assert "ekfac(checkpoints=rate)" in against.reasons[0]
+    assert "checkpoints" not in speaks_for.reasons[0]
 
 
 def test_a_run_with_a_failed_check_is_not_supported_whatever_its_answers():

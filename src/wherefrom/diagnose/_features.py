@@ -37,11 +37,13 @@ class Feature:
         column: how it is computed, (queries,).
         about: what it is, in a few words.
         scale: what one unit of it is.
+        advice: what to do where it speaks against an answer; nothing when empty.
     """
 
     column: Column
     about: str
     scale: Scale
+    advice: str = ""
 
     def shown(self, value: float) -> str:
         """A value as people read it."""
@@ -54,16 +56,17 @@ FEATURES: dict[str, Feature] = {}
 """Every feature by name."""
 
 
-def feature(about: str, scale: Scale) -> Callable[[Column], Column]:
+def feature(about: str, scale: Scale, advice: str = "") -> Callable[[Column], Column]:
     """Registers a feature under its function's name.
 
     Args:
         about: what it is, in a few words.
         scale: what one unit of it is.
+        advice: what to do where it speaks against an answer.
     """
 
     def register(column: Column) -> Column:
-        FEATURES[column.__name__] = Feature(column, about, scale)
+        FEATURES[column.__name__] = Feature(column, about, scale, advice)
         return column
 
     return register
@@ -204,6 +207,8 @@ def predicted_by_others(answers: Answers) -> np.ndarray:
 @feature(
     "correlation of influence at the end of fine-tuning with influence earlier on",
     "share",
+    # docs/results/study.md, "Where along the run to look"
+    "methods that look along the run, as ekfac(checkpoints=rate), then tell more",
 )
 def steady(answers: Answers) -> np.ndarray:
     final = answers.subject.scores(LEADING).values

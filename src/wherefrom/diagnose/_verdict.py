@@ -150,4 +150,5 @@ def _reason(part: float, term: Term, known: Known) -> str:
     assert value is not None
     one = FEATURES[term.feature]
     side = "for" if part > 0 else "against"
-    return f"{side}: {one.about}: {one.shown(value)} (on average {one.shown(term.mean)})"
+    advice = f"; {one.advice}" if one.advice and part < 0 else ""
+    return f"{side}: {one.about}: {one.shown(value)} (on average {one.shown(term.mean)}){advice}"

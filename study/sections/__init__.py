@@ -1,0 +1,1 @@
+"""Sections of the results: one file for each part of the page."""
