@@ -11,7 +11,7 @@ demo: .venv/installed model
 	$(BIN) -m wherefrom demo --out runs/demo
 
 test: .venv/installed-dev model lint docs
-	$(BIN) -m pytest -n logical --dist loadfile
+	$(BIN) -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-dev
 	$(BIN) -m ruff check .

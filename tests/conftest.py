@@ -28,6 +28,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("shared")
 
 
+LONGEST = (
+    *("test_check_edge_cases.py", "test_notebooks.py", "test_study.py", "test_conformance.py"),
+    *("test_embedded.py", "test_counterfactual_run.py", "test_many_workers.py", "test_resume.py"),
+)
+"""Files that take a minute or more: begun last, one of them would run while other workers idle."""
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first; the order of all others stays."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_configure(config):
     """Spares collections what importing made: half a million objects, and every fine-tune asks for two."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):

@@ -221,7 +221,7 @@ def slice_of_the_grid(tmp_path_factory, runner_up):
     """One run of the grid, with fewer retrainings than the study's."""
     cell = next(one for one in cells() if one.id == "grid/facts-smooth-0")
     methods = [DEFAULT_METHOD, runner_up, "influence", "gradient_dot", "repsim", "bm25", "random"]
-    few = {"methods": methods, "subsets": 24, "asked": 8, "seeds": 1, "removal": None}
+    few = {"methods": methods, "subsets": 16, "asked": 8, "seeds": 1, "removal": None}
     folder = tmp_path_factory.mktemp("study") / "grid" / cell.name
     return cell.compute(cell.settings | few | {"ablation": False}, folder)
 
