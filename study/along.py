@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from study.truth import asked_of, finetuned
+from study.truth import retrained
 from wherefrom.atomic import read_json
-from wherefrom.counterfactual import retrain_on_subsets
 from wherefrom.data import Renderer
 from wherefrom.methods import Evidence, parse_method, score_all
 from wherefrom.metrics import lds, noise_ceiling
 from wherefrom.run import Run
 from wherefrom.run._gather import in_memory
-from wherefrom.run._stages import stages_of, states_of, with_own
-from wherefrom.run._states import PlannedPass, merge
+from wherefrom.run._stages import point_at, states_of, with_own
+from wherefrom.run._states import merge
 from wherefrom.scores import Scores
 from wherefrom.signals import Side
 
@@ -35,9 +34,7 @@ def compute(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
         settings: those of another cell, `run`, its id, and `methods`.
         folder: the cell's; the run and its retrainings are the other's.
     """
-    run = finetuned(settings, folder.parent.parent / settings["run"])
-    asked = asked_of(run, settings)
-    retrainings = retrain_on_subsets(asked, settings["subsets"], 0.5)
+    run, asked, retrainings = retrained(settings, folder.parent.parent / settings["run"])
     scored = at_states(run, settings["methods"])
     times = times_of(run, list(next(iter(scored.values()))))
     found: dict[str, Any] = {
@@ -74,11 +71,8 @@ def at_states(run: Run, specs: Sequence[str]) -> dict[str, dict[str, Scores]]:
     found: dict[str, dict[str, Scores]] = {m.spec: {} for m in methods}
     for state in states_of(run, recipe):
         # one at a time: all states at once would be all their gradients at once
-        def passes(one: Any, here: str = state.name) -> list[PlannedPass]:
-            return with_own(one, own) if one.name == here else []
-
-        stage = next(s for s in stages_of(run, recipe, read, passes) if s.name == state.name)
-        evidence = Evidence(run.train, run.queries, recipe, stage.point)
+        point = point_at(state, read, with_own(state, own))
+        evidence = Evidence(run.train, run.queries, recipe, point)
         for m, scores in zip(methods, score_all(methods, evidence, quiet=True).scores, strict=True):
             found[m.spec][state.name] = scores
     return found

@@ -108,7 +108,7 @@ def draw_along(found: dict[str, Any]) -> Figure | None:
         for name, values in held["curves"].items():
             at = np.linspace(0, 1, len(values))
             axis.plot(at, values, lw=1.4, label=name, color=LINES[name])
-            middle = held["sums"][name]["middle"]["all"][0]
+            middle = held["sums"][name]["middle"][0]
             axis.plot(1.04, middle, "D", ms=4, color=LINES[name], clip_on=False)
         axis.axhline(0, color="#999999", lw=0.8)
         axis.set_title(f"{way} ({len(held['tasks'])} tasks)")

@@ -48,10 +48,8 @@ def compute(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
             `methods`, or none), `ablation`.
         folder: the run's, and what is retrained.
     """
-    run = finetuned(settings, folder)
+    run, asked, retrainings = retrained(settings, folder)
     scores = [found for (_, _), found in run.score().items()]
-    asked = asked_of(run, settings)
-    retrainings = retrain_on_subsets(asked, settings["subsets"], 0.5)
     truth = _asked_truth(run, asked)
     ceiling = noise_ceiling(retrainings)
     found: dict[str, Any] = {
@@ -81,6 +79,13 @@ def compute(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     if settings["ablation"]:
         found["ablation"] = ablation(run, asked, retrainings, truth)
     return found
+
+
+def retrained(settings: dict[str, Any], folder: Path) -> tuple[Run, Asked, Retrainings]:
+    """The run of a cell, ready to be trained again, and what training it on random halves did."""
+    run = finetuned(settings, folder)
+    asked = asked_of(run, settings)
+    return run, asked, retrain_on_subsets(asked, settings["subsets"], 0.5)
 
 
 def finetuned(settings: dict[str, Any], folder: Path) -> Run:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from study.truth import asked_of, finetuned
-from wherefrom.counterfactual import retrain_on_subsets
+from study.truth import retrained
 from wherefrom.diagnose import WORDS
 from wherefrom.metrics import lds
 from wherefrom.run import CheckPlan, check
@@ -19,9 +18,7 @@ def compute(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
         settings: those of another cell, `run`, its id, and `methods`, the first judged.
         folder: the cell's; the run and its retrainings are the other's.
     """
-    run = finetuned(settings, folder.parent.parent / settings["run"])
-    asked = asked_of(run, settings)
-    retrainings = retrain_on_subsets(asked, settings["subsets"], 0.5)
+    run, asked, retrainings = retrained(settings, folder.parent.parent / settings["run"])
     method = settings["methods"][0]
     scores = next(one for (_, spec), one in run.score().items() if spec == method)
     plan = CheckPlan(method, queries=settings["asked"], randomised=False, checks=("weights",))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from study.plan import ALONG, EMBEDDED, WAYS, side_of
+from study.plan import ALONG, EMBEDDED, WAYS
 from study.read import Made, difference, estimate, of
 from study.sections.truth import mean_of_queries
 from wherefrom.diagnose import WORDS
@@ -30,16 +30,7 @@ def along(made: Sequence[Made]) -> dict[str, Any]:
             "ceiling": float(np.mean([one.found["about"]["ceiling"] for one in here])),
             "curves": {name: [_along_at(here, name, at) for at in SHARES] for name in ALONG},
             "sums": {
-                name: {
-                    one: {
-                        side: estimate(
-                            [c for c in here if side in ("all", side_of(c.task))],
-                            of(name, one, "along"),
-                        )
-                        for side in ("choosing", "reported", "all")
-                    }
-                    for one in names
-                }
+                name: {one: estimate(here, of(name, one, "along")) for one in names}
                 for name in ALONG
             },
             "gained": {

@@ -76,16 +76,22 @@ def stages_of(
     steps = _steps(run, recipe)
     found = []
     for state in states_of(run, recipe):
-        sources: dict[Side, Source] = {}
-        point = Point(state.name, sources, state.rate, state.steps)
-        for one in passes(state):
-            sources[one.side], factors = read(one)
-            point = point if factors is None else replace(point, factors=factors)
+        point = point_at(state, read, passes(state))
         folder = run.states(recipe).moments if moments and state.is_final else None
         if folder is not None:
             point = replace(point, moments=read_moments(folder, run.model.model))
         found.append(Stage(state.name, steps.get(state.name), _weights(run, state), point))
     return found
+
+
+def point_at(state: State, read: Read, passes: Sequence[PlannedPass]) -> Point:
+    """A state with the signals of its passes."""
+    sources: dict[Side, Source] = {}
+    point = Point(state.name, sources, state.rate, state.steps)
+    for one in passes:
+        sources[one.side], factors = read(one)
+        point = point if factors is None else replace(point, factors=factors)
+    return point
 
 
 def scaling_of(model: Any) -> float | None:
