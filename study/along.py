@@ -15,6 +15,7 @@ from wherefrom.atomic import read_json
 from wherefrom.data import Renderer
 from wherefrom.methods import Evidence, parse_method, score_all
 from wherefrom.metrics import lds, noise_ceiling
+from wherefrom.models import middles
 from wherefrom.run import Run
 from wherefrom.run._gather import in_memory
 from wherefrom.run._stages import point_at, states_of, with_own
@@ -111,37 +112,26 @@ def times_of(run: Run, states: Sequence[str]) -> Times:
 def choices(times: Times) -> dict[str, np.ndarray]:
     """Weights of the states, by the name of a choice.
 
-    `final` and `base` are one state each. `even` is what `checkpoints=rate` passes over: three, evenly
-    spaced in steps, the last among them, each with its learning rate. `middle`: three parts of equal
-    learning rate, each by the state nearest its middle. `all`: every state but the base, with the rates
-    spent before it.
+    `final` and `base` are one state each. `even`: three, evenly spaced in steps, the last among them, each
+    with the mean learning rate of the steps before it. `middle` is what `checkpoints=rate` passes over: of
+    three parts of equal learning rate, the state nearest the middle of each. `all`: every state but the
+    base, with the rates spent before it.
     """
     count = len(times.step)
-    found = {
-        "final": _at([count - 1], count),
-        "base": _at([0], count),
-        "even": np.zeros(count),
-        "middle": _at(middles(times.rate, FEW), count),
-        "all": times.spent,
-    }
     saved = count - 1
     few = min(FEW, saved)
+    found = {
+        "final": _at([saved], count),
+        "base": _at([0], count),
+        "even": np.zeros(count),
+        "middle": _at([1 + i for i in middles(times.rate[1:], few)], count),
+        "all": times.spent,
+    }
     ends = [round(end) for end in np.linspace(saved / few, saved, few)]
     for start, end in pairwise([0, *ends]):
         taken = times.step[end] - times.step[start]
         found["even"][end] = times.spent[start + 1 : end + 1].sum() / taken
     return found
-
-
-def middles(rate: np.ndarray, parts: int) -> list[int]:
-    """The states nearest the middles of equal parts of the run, each once."""
-    found: list[int] = []
-    for part in range(parts):
-        near = np.argsort(np.abs(rate - (part + 0.5) / parts), kind="stable")
-        found += (
-            [next(int(i) for i in near if int(i) not in found)] if len(found) < len(rate) else []
-        )
-    return sorted(found)
 
 
 def _at(places: Sequence[int], count: int) -> np.ndarray:

@@ -151,6 +151,11 @@ def test_a_changed_gradient_no_longer_claims_a_number_of_nats():
     assert unit("logra").startswith("nats")
     assert unit("gradient_cosine(normalise=row)") == "cosine, −1 to 1"
     assert unit("gradient_dot(minus_base=true)").endswith("; less the base model's")
+    assert unit("influence(checkpoints=mean)") == unit("influence") + "; mean over checkpoints"
+    assert unit("ekfac(checkpoints=rate)").endswith(
+        "; mean over checkpoints, by their learning rates"
+    )
+    assert unit("influence(checkpoints=base)").endswith("; before the first step")
     assert "mean over checkpoints" in unit("dda")
     assert unit("contrastive").endswith("less the reference answer")
 
@@ -172,7 +177,9 @@ def test_the_grammar_is_what_a_result_prints():
         ("influence(tokens=first0)", "first5"),
         ("influence(project=-1)", "negative"),
         ("influence(aggregate=rank, scope=whole)", "scope=block"),
-        ("gradient_dot(checkpoints=some)", "final, mean, rate"),
+        ("tracin(checkpoints=final)", "gradient_dot"),
+        ("gradient_dot(checkpoints=base, minus_base=true)", "nothing"),
+        ("gradient_dot(checkpoints=some)", "final, base, mean, rate"),
     ]:
         with pytest.raises(SettingError, match=told):
             parse_method(wrong)

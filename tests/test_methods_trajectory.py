@@ -25,11 +25,12 @@ def whole_dot(point, target="loss"):
 
 def test_tracin_adds_up_checkpoints_with_their_learning_rates():
     ev = evidence()
-    want = sum(point.rate * whole_dot(point) for point in ev.checkpoints)
+    want = sum(point.rate * point.steps * whole_dot(point) for point in ev.checkpoints)
     got = score("tracin", ev)
     close(got, want)
     assert got.settings["states"] == ["step-000004", "final"]
-    close(score("gradient_dot(checkpoints=rate)", ev), want)
+    spent = sum(point.rate * point.steps for point in ev.checkpoints)
+    close(score("gradient_dot(checkpoints=rate)", ev), want / spent)
     mean = sum(whole_dot(point) for point in ev.checkpoints) / 2
     close(score("gradient_dot(checkpoints=mean)", ev), mean)
 
@@ -73,7 +74,8 @@ def test_less_is_the_cosine_of_the_rows_adam_step(momentum):
             queries.append(flat(point, Side.QUERY, block))
         a, b = np.concatenate(steps, 1), np.concatenate(queries, 1)
         norms = np.outer(np.linalg.norm(b, axis=1), np.linalg.norm(a, axis=1))
-        want = want + point.rate * (b @ a.T) / norms
+        want = want + point.rate * point.steps * (b @ a.T) / norms
+    want = want / sum(point.rate * point.steps for point in ev.checkpoints)
     close(score(f"less(momentum={momentum})".lower(), ev), want)
 
 

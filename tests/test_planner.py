@@ -158,7 +158,7 @@ def run_folder(cli, tiny_folder, tmp_path_factory):
 def test_later_methods_capture_only_what_is_missing(cli, run_folder):
     first = cli("index", run_folder)
     assert first.code == 0, first
-    assert "2 methods, 6 passes" in first.err
+    assert "2 methods, 8 passes" in first.err
     again = cli("index", run_folder)
     assert "passes" not in again.err
     more = cli("index", run_folder, "--methods", "influence,tracin,ekfac,less")

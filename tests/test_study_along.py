@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from study.along import Times, at_states, choices, middles, times_of
+from study.along import Times, at_states, choices, times_of
 from study.plan import ALONG, cells
 
 from test_planted_faults import rows
@@ -30,11 +30,11 @@ def test_states_are_asked_as_methods_ask_them(run):
     known = {spec: scores for (_, spec), scores in run.score().items()}
     found = at_states(run, SPECS)
     times = times_of(run, list(found["influence"]))
-    even = choices(times)["even"]
+    middle = choices(times)["middle"] / 3
     for spec in SPECS:
         states = list(found[spec].values())
         np.testing.assert_allclose(states[-1].values, known[spec].values, rtol=1e-4, atol=1e-5)
-        along = np.tensordot(even, np.stack([one.values for one in states]), 1)
+        along = np.tensordot(middle, np.stack([one.values for one in states]), 1)
         wanted = next(v for k, v in known.items() if k.startswith(spec) and "rate" in k)
         np.testing.assert_allclose(along, wanted.values, rtol=1e-3, atol=1e-5)
 
@@ -50,16 +50,6 @@ def test_times_run_from_the_first_step_to_the_last(run):
     assert np.all(np.diff(times.rate) > 0)
 
 
-def test_the_middles_of_equal_parts_are_taken_once_each():
-    rate = np.array([0, 0.3, 0.55, 0.75, 0.89, 0.97, 1.0])
-    assert middles(rate, 3) == [1, 2, 4]
-    assert middles(rate, 1) == [2]
-    assert middles(np.array([0.0, 1.0]), 3) == [0, 1]
-    for parts in range(1, 7):
-        found = middles(rate, parts)
-        assert len(found) == len(set(found)) == parts
-
-
 def test_sums_of_states_have_the_weights_that_they_say():
     step = np.array([0, 2, 4, 6, 8, 10, 12])
     spent = np.array([0.0, 6, 5, 4, 3, 2, 1])
@@ -69,7 +59,8 @@ def test_sums_of_states_have_the_weights_that_they_say():
     assert list(found["all"]) == list(spent)
     # the mean learning rate over the four steps before each
     assert list(found["even"]) == [0, 0, 11 / 4, 0, 7 / 4, 0, 3 / 4]
-    assert found["middle"].sum() == 3
+    # a half of the rate is spent between the second and the third state
+    assert list(found["middle"]) == [0, 1, 1, 0, 1, 0, 0]
 
 
 def test_runs_that_are_looked_along_are_those_of_other_cells():

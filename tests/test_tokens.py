@@ -25,6 +25,11 @@ APART = (
     "lissa",
     "logra(project=4)",
     "gradient_dot(normalise=row, layers=last1)",
+    "kfac",
+    "tracin",
+    "ekfac(checkpoints=rate)",
+    "gradient_cosine(checkpoints=mean)",
+    "influence(curvature=true, checkpoints=base)",
 )
 NOT_APART = {
     "bm25": "does not compare gradients",
@@ -32,7 +37,7 @@ NOT_APART = {
     "gradient_dot(centre=true)": "centring",
     "influence(whiten=0.1)": "whitening",
     "gradient_dot(aggregate=rank)": "aggregate=rank",
-    "tracin": "checkpoints",
+    "dda": "the base model's scores",
 }
 
 
@@ -40,7 +45,7 @@ NOT_APART = {
 def run(request, tmp_path_factory, tiny_folder, cli):
     folder = tmp_path_factory.mktemp(request.param)
     data = write_jsonl(folder / "t.jsonl", row_dicts(tiny_rows(20)))
-    tuned = ("finetune", "--data", data, "--model", tiny_folder, "--epochs", 1, "--rank", 2)
+    tuned = ("finetune", "--data", data, "--model", tiny_folder, "--epochs", 5, "--rank", 2)
     made = cli(*tuned, "--out", folder / "run", "--mode", request.param)
     assert made.code == 0, made.err
     made = cli("index", folder / "run", "--methods", ",".join(APART), "--policy", "exact")

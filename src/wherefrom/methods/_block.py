@@ -24,6 +24,11 @@ REMOVAL = "nats; divided by n it predicts how much the query's loss rises withou
 """The unit of scores that predict what leaving a row out does."""
 _RESCALING = ("tokens", "project", "centre", "whiten", "normalise")
 """Modifiers after which a score no longer is a number of nats."""
+_STATES = {
+    "base": "before the first step",
+    "mean": "mean over checkpoints",
+    "rate": "mean over checkpoints, by their learning rates",
+}
 
 
 class BlockEvidence:
@@ -167,8 +172,8 @@ class BlockMethod(Modifiers, Method):
         unit = self.unit
         if changed and "nats" in unit:
             unit = f"arbitrary: {', '.join(changed)} changed the gradients"
-        if self.checkpoints == "mean":
-            unit += "; mean over checkpoints"
+        if self.checkpoints in _STATES and not self.checkpoints == own["checkpoints"] == "rate":
+            unit += f"; {_STATES[self.checkpoints]}"
         if self.minus_base:
             unit += "; less the base model's"
         return unit + ("; of the response less the reference answer" if self.reference else "")
@@ -194,11 +199,11 @@ class BlockMethod(Modifiers, Method):
     def combine(
         self, values: Sequence[np.ndarray], points: Sequence[Point], evidence: Evidence
     ) -> np.ndarray:
-        """Scores from those at every state: of the final model, their mean, or weighted by rate."""
-        weights = np.ones(len(values)) / len(values)
+        """Scores from those at every state: of the final model, or their mean, plain or by reach."""
+        weights = np.ones(len(values))
         if self.checkpoints == "rate":
-            weights = np.array([point.rate for point in points])
-        return np.asarray(np.tensordot(weights, np.stack(values), 1))
+            weights = np.array([point.reach for point in points])
+        return np.asarray(np.tensordot(weights / weights.sum(), np.stack(values), 1))
 
     def measured(self, sums: Sums, blocks: int) -> dict[str, Any]:
         """What the method found out about itself, put beside its settings."""

@@ -49,8 +49,8 @@ class Point:
     Attributes:
         name: `final`, `base`, a checkpoint's `step-000010`, a draw's `draw-003`.
         sources: signals by side; sides whose signals no method needs are absent.
-        rate: mean learning rate of the steps since the checkpoint before; 1 where there are none.
-        steps: how many steps these were.
+        rate: mean learning rate of the steps that it stands for; 1 where there are none.
+        steps: how many steps these are.
         moments: AdamW's moments by block; empty where none were saved or needed.
         factors: Kronecker factors; None where none were needed.
         products: inner products of gradients, where nothing else of them was kept (`Policy.GRAM`).
@@ -63,6 +63,11 @@ class Point:
     moments: Mapping[str, Moments] = field(default_factory=dict)
     factors: FactorSums | None = None
     products: Products | None = None
+
+    @property
+    def reach(self) -> float:
+        """Σ of the learning rates of the steps that it stands for."""
+        return self.rate * self.steps
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from wherefrom.errors import SettingError
 from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
+from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._method import Method
 from wherefrom.methods._registry import method
+from wherefrom.signals import At
 
 
 @method("gradient_dot")
@@ -56,13 +60,24 @@ class GradientCosine(BlockMethod):
 @method("tracin")
 @dataclass(frozen=True)
 class TracIn(GradientDot):
-    """Inner products added up over checkpoints, each times its learning rate: Σ_c η_c q_c·g_{c,i}.
+    """Inner products added up over checkpoints, each times its learning rates: Σ_c (Σ_t η_t) q_c·g_{c,i}.
 
     TracInCP (Pruthi et al. 2020, eq. 1), derived for SGD: under AdamW a step is not η·g, and the sum is
-    an analogy. A checkpoint stands for the steps since the one before it, with their mean rate.
+    an analogy. A checkpoint stands for a part of the steps t of the run, with all their rates.
     """
 
     unit: ClassVar[str] = (
-        "nats off the query's loss, to first order, for one visit of the row a checkpoint"
+        "nats off the query's loss, to first order, were every step taken along the row's gradient"
     )
     checkpoints: str = "rate"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.at is not At.CHECKPOINTS:
+            raise SettingError(f"{self.name} adds up checkpoints; at one state it is gradient_dot.")
+
+    def combine(
+        self, values: Sequence[np.ndarray], points: Sequence[Point], evidence: Evidence
+    ) -> np.ndarray:
+        """The sum along the run, where other methods take the mean."""
+        return super().combine(values, points, evidence) * sum(point.reach for point in points)

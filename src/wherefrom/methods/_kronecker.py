@@ -26,6 +26,7 @@ class _KroneckerMethod(BlockMethod):
     family: ClassVar[str] = "influence"
     unit: ClassVar[str] = REMOVAL
     raw_gradients: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
     damping: float = 0.1
 
     def __post_init__(self) -> None:
@@ -90,4 +91,4 @@ class EKFac(_KroneckerMethod):
 
     def eigenvalues(self, block: BlockEvidence, factors: KroneckerFactors) -> np.ndarray:
         """Λ, rows × columns of the weight."""
-        return factors.corrected(block.sampled(), len(block.raw.train))
+        return factors.corrected(block.sampled(), len(block.point.source(Side.TRAIN).ids))

@@ -112,7 +112,7 @@ class Method(ABC):
         needs = self.needs
         if any(need.at is At.DRAWS for need in needs):
             return "draws"
-        if any(need.at is not At.FINAL for need in needs):
+        if At.CHECKPOINTS in (ats := {need.at for need in needs}) or len(ats) > 1:
             return "checkpoints"
         backward = [need for need in needs if need.kind.backward]
         if any(n.target != "loss" or n.kind is Kind.FACTORS for n in backward):

@@ -13,10 +13,11 @@ _CHOICES = {
     "scope": ("block", "whole"),
     "normalise": ("none", "block", "row"),
     "aggregate": ("sum", "rank", "vote"),
-    "checkpoints": ("final", "mean", "rate"),
+    "checkpoints": ("final", "base", "mean", "rate"),
     "form": ("auto", "dual", "primal"),
     "curvature": ("empirical", "true"),
 }
+_STATES = {"final": At.FINAL, "base": At.BASE}
 _FIRST = re.compile(r"first[1-9]\d*")
 _LAST = re.compile(r"last([1-9]\d*)")
 _PLACE = re.compile(r"\.(?:layers|layer|h|blocks)\.(\d+)\.")
@@ -42,8 +43,8 @@ class Modifiers:
         normalise: `block`: unit norm per block on both sides; `row`: of all chosen blocks together.
         aggregate: `sum` over blocks; `rank`: mean rank over layers; `vote`: share of the layers that have
             the row among their top tenth.
-        checkpoints: the `final` model; the `mean` over checkpoints; `rate`: the sum over checkpoints
-            weighted by their learning rates.
+        checkpoints: the `final` model; the `base`, before the first step; the `mean` over checkpoints;
+            `rate`: their mean weighted by the sum of learning rates of the steps that each stands for.
         minus_base: take off the score under the model before fine-tuning.
         form: `dual` (rows × rows), `primal` (entries × entries), or the smaller.
     """
@@ -83,12 +84,19 @@ class Modifiers:
                 f"{name}: layers must be all, middle, attention, mlp, last3 or numbers like 3+4+5, not "
                 f"{self.layers!r}."
             )
+        if self.minus_base and self.checkpoints == "base":
+            raise SettingError(f"{name}: minus_base of checkpoints=base would leave nothing.")
         if self.project < 0 or self.whiten < 0:
             raise SettingError(f"{name}: project and whiten must not be negative.")
         if self.scope == "whole" and self.form == "primal":
             raise SettingError(f"{name}: whole gradients are too long for the primal form.")
         if self.scope == "whole" and self.aggregate != "sum":
             raise SettingError(f"{name}: aggregate={self.aggregate} takes scope=block.")
+
+    @property
+    def at(self) -> At:
+        """The states that are looked at, but for the one that `minus_base` takes off."""
+        return _STATES.get(self.checkpoints, At.CHECKPOINTS)
 
     @property
     def target(self) -> str:
@@ -98,10 +106,8 @@ class Modifiers:
     @property
     def signals(self) -> frozenset[Need]:
         """The needs that follow from the modifiers."""
-        states = [At.FINAL if self.checkpoints == "final" else At.CHECKPOINTS]
-        states += [At.BASE] if self.minus_base else []
         found: frozenset[Need] = frozenset()
-        for at in states:
+        for at in [self.at, *([At.BASE] if self.minus_base else [])]:
             found |= both(Kind.GRADIENT, self.target, at)
             if self.reference:
                 found |= {Need(Kind.GRADIENT, self.target, Side.REFERENCE, at)}

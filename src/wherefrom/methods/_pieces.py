@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from wherefrom.curvature import GramBlock, inverse_norms
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import BlockEvidence, BlockMethod, DampedMethod, Sums
-from wherefrom.methods._evidence import Evidence
+from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._features import RawBlock, flat
 from wherefrom.methods._method import Method
 from wherefrom.methods._modifiers import chosen_blocks
+from wherefrom.methods._score import points_of
 from wherefrom.methods._workers import in_order
 from wherefrom.signals import LOSS_TARGET, Block
 
@@ -43,7 +45,7 @@ def cannot_take_apart(m: Method) -> str | None:
     """Why a method's scores are no sums over pieces of gradients, or None."""
     if not isinstance(m, BlockMethod):
         return "it does not compare gradients"
-    if m.raw_gradients or not (m.is_linear() or m.additive):
+    if not (m.is_linear() or m.additive):
         return "its score is no sum over parts of a gradient"
     changed = {
         "the gradients of other tokens": m.target != LOSS_TARGET,
@@ -51,7 +53,6 @@ def cannot_take_apart(m: Method) -> str | None:
         "centring": m.centre,
         "whitening": m.whiten > 0,
         f"aggregate={m.aggregate}": m.aggregate != "sum",
-        "checkpoints": m.checkpoints != "final",
         "the base model's scores": m.minus_base,
     }
     found = [what for what, there in changed.items() if there]
@@ -59,7 +60,10 @@ def cannot_take_apart(m: Method) -> str | None:
 
 
 def score_pieces(
-    m: Method, evidence: Evidence, rows: Sequence[int], query: Arrays, train: Sequence[Arrays]
+    m: Method,
+    evidence: Evidence,
+    rows: Sequence[int],
+    captured: Callable[[Point], tuple[Arrays, Sequence[Arrays]]],
 ) -> Pieces:
     """Takes the scores of one query for some training rows apart.
 
@@ -69,8 +73,8 @@ def score_pieces(
         m: the method.
         evidence: one query, and all training rows, which curvature is made of.
         rows: numbers of the training rows whose scores are taken apart.
-        query: pieces that add up to the query's gradient.
-        train: of each of `rows`, pieces that add up to its gradient.
+        captured: of a state of the model, pieces that add up to the query's gradient there, and for each of
+            `rows` pieces that add up to its.
 
     Raises:
         SettingError: `cannot_take_apart` says why; or gradients were not kept.
@@ -79,9 +83,32 @@ def score_pieces(
     if why is not None:
         raise SettingError(f"{m.spec}: {why}.")
     assert isinstance(m, BlockMethod)
-    point = evidence.final
-    if point.products is not None:
-        raise SettingError(f"{m.spec}: only products of gradients were kept, not gradients.")
+    points = points_of(m, evidence, base=False)
+    parts = []
+    for point in points:
+        if point.products is not None:
+            raise SettingError(f"{m.spec}: only products of gradients were kept, not gradients.")
+        parts.append(_at(m, point, evidence, rows, *captured(point)))
+
+    def combined(values: Sequence[np.ndarray]) -> np.ndarray:
+        return m.combine(values, points, evidence)
+
+    return Pieces(
+        combined([part.scores for part in parts]),
+        combined([part.query for part in parts]),
+        tuple(combined(each) for each in zip(*(part.rows for part in parts), strict=True)),
+    )
+
+
+def _at(
+    m: BlockMethod,
+    point: Point,
+    evidence: Evidence,
+    rows: Sequence[int],
+    query: Arrays,
+    train: Sequence[Arrays],
+) -> Pieces:
+    """The pieces at one state."""
     chosen = chosen_blocks(m.layers, [block.name for block in point.blocks])
     blocks = [block for block in point.blocks if block.name in chosen]
     lengths = [len(next(iter(arrays.values()))) for arrays in train]
@@ -92,6 +119,13 @@ def score_pieces(
         raw = RawBlock(point, block, m.target, False, m.project)
         return _Stacked.of(raw, rows, query, train, owner)
 
+    if m.raw_gradients:
+
+        def of_gradients(block: Block) -> Sums:
+            raw = _StackedRaw(stacked(block))
+            return m.contribution(BlockEvidence(_untold, evidence.recipe, raw, point))
+
+        return _apart(m, list(in_order(of_gradients, blocks)), len(rows), lengths)
     norms: Norms | None = None
     if m.normalise == "row" or (m.normalise == "block" and m.scope == "whole"):
         parts = list(in_order(lambda block: stacked(block).norms, blocks))
@@ -109,17 +143,22 @@ def score_pieces(
     alive = [found for found in in_order(products, blocks) if found.alive]
     if m.scope == "whole" and alive:
         alive = [_Products.added(alive)]
+    return _apart(m, [contribution(found) for found in alive], len(rows), lengths)
+
+
+def _apart(m: BlockMethod, each: Sequence[Sums], rows: int, lengths: Sequence[int]) -> Pieces:
+    """Pieces from what every block adds."""
     sums: Sums = {}
-    for found in alive:
-        for key, value in contribution(found).items():
+    for found in each:
+        for key, value in found.items():
             sums[key] = sums[key] + value if key in sums else value
     if not sums:
         raise SettingError(f"{m.spec}: every training row's gradient is zero.")
-    values = m.finish(sums, len(alive))
-    ends = np.cumsum([len(rows), *lengths])
+    values = m.finish(sums, len(each))
+    ends = np.cumsum([rows, *lengths])
     return Pieces(
-        values[0, : len(rows)],
-        values[1:, : len(rows)],
+        values[0, :rows],
+        values[1:, :rows],
         tuple(values[0, a:b] for a, b in pairwise(ends.tolist())),
     )
 
@@ -169,7 +208,7 @@ class _Products:
         )
 
 
-def _untold() -> np.ndarray:
+def _untold() -> Any:
     raise AssertionError(
         "no method that can be taken apart asks for products of pieces with pieces"
     )
@@ -240,3 +279,22 @@ class _Stacked:
             basis,
             bool(basis_norms.any()),
         )
+
+
+class _StackedRaw(RawBlock):
+    """The same, as a block of methods that look at gradients themselves."""
+
+    def __init__(self, stacked: _Stacked) -> None:
+        raw = stacked.raw
+        super().__init__(raw.point, raw.block, raw.target, raw.reference, raw.project)
+        self._stacked = stacked
+
+    @cached_property
+    def train(self) -> np.ndarray:
+        """The chosen rows and their pieces."""
+        return self._stacked.rows.reshape(-1, *self._stacked.raw.train.shape[1:])
+
+    @cached_property
+    def query(self) -> np.ndarray:
+        """The query and its pieces."""
+        return self._stacked.query.reshape(-1, *self._stacked.raw.query.shape[1:])

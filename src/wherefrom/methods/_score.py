@@ -23,8 +23,9 @@ from wherefrom.methods._modifiers import chosen_blocks, layer_of
 from wherefrom.methods._workers import in_order
 from wherefrom.progress import track
 from wherefrom.scores import Scores
-from wherefrom.signals import Block, Policy, Side
+from wherefrom.signals import At, Block, Policy, Side
 
+_NO_BASE = "the model before fine-tuning was not"
 NOTHING = (
     "every training row's gradient is zero in every block, so nothing can be attributed. Was the adapter "
     "trained at all?"
@@ -110,14 +111,18 @@ def points_of(m: BlockMethod, evidence: Evidence, *, base: bool = True) -> list[
     Raises:
         SettingError: they were not captured.
     """
-    if m.checkpoints != "final" and not evidence.checkpoints:
-        raise SettingError(f"{m.spec}: no checkpoints were captured.")
-    found = [evidence.final] if m.checkpoints == "final" else list(evidence.checkpoints)
-    if not (base and m.minus_base):
-        return found
-    if evidence.base is None:
-        raise SettingError(f"{m.spec}: the model before fine-tuning was not captured.")
-    return [*found, evidence.base]
+    captured = {
+        At.FINAL: [evidence.final],
+        At.BASE: [evidence.base] if evidence.base else [],
+        At.CHECKPOINTS: list(evidence.checkpoints),
+    }
+    found: list[Point] = []
+    for at in [m.at, *([At.BASE] if base and m.minus_base else [])]:
+        if not captured[at]:
+            what = "no checkpoints were" if at is At.CHECKPOINTS else _NO_BASE
+            raise SettingError(f"{m.spec}: {what} captured.")
+        found += captured[at]
+    return found
 
 
 class Groups:

@@ -81,7 +81,7 @@ def _segment(
         ],
         axis=0,
     )
-    reach = sum(point.rate * point.steps for point in points)
+    reach = sum(point.reach for point in points)
     train = np.mean(
         [point.source(Side.TRAIN).read(gradient_name(block.name)) for point in points], axis=0
     )

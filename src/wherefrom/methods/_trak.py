@@ -13,7 +13,7 @@ from wherefrom.methods._block import BlockEvidence, BlockMethod, Sums
 from wherefrom.methods._evidence import Evidence, Point
 from wherefrom.methods._features import flat
 from wherefrom.methods._registry import method
-from wherefrom.signals import MARGIN, TOKEN_LOSS, TOKENS, At, Kind, Need, Side
+from wherefrom.signals import MARGIN, TOKEN_LOSS, TOKENS, Kind, Need, Side
 
 
 @method("trak")
@@ -53,8 +53,7 @@ class Trak(BlockMethod):
     @property
     def needs(self) -> frozenset[Need]:
         """Gradients of the margin, and the losses that p̄ comes from."""
-        at = At.FINAL if self.checkpoints == "final" else At.CHECKPOINTS
-        return self.signals | {Need(Kind.LOSS, side=Side.TRAIN, at=at)}
+        return self.signals | {Need(Kind.LOSS, side=Side.TRAIN, at=self.at)}
 
     def contribution(self, block: BlockEvidence) -> Sums:
         """The block's share of φ, training rows and queries."""

@@ -30,7 +30,8 @@ class Checkpoint:
         name: its folder's name: `step-000010`.
         folder: where it lies.
         step: optimizer steps taken by then.
-        steps: steps since the checkpoint before it in the list.
+        steps: how many steps it stands for: those since the checkpoint before it in the list, or those of
+            its part of the run.
         rate: mean learning rate over those steps.
     """
 
@@ -56,9 +57,13 @@ def clean_name(parameter: str) -> str:
 def read_checkpoints(trajectory: Path, most: int | None = None) -> list[Checkpoint]:
     """The checkpoints of a run, first to last.
 
+    Where there are more than `most`, the run is cut into that many parts of the same sum of learning rates,
+    and each part is stood for by the checkpoint nearest its middle: what happens between two checkpoints
+    is taken for what happens at one of them, and from the middle of a part its ends are nearest.
+
     Args:
         trajectory: the run's `trajectory` folder.
-        most: keep no more than that many, evenly spaced, the last always among them.
+        most: keep no more than that many.
 
     Raises:
         StoreError: the trajectory is damaged.
@@ -67,18 +72,45 @@ def read_checkpoints(trajectory: Path, most: int | None = None) -> list[Checkpoi
     if not folders:
         return []
     steps = read_json(trajectory / "steps.json")
-    if most is not None and len(folders) > most:
-        ends = np.linspace(len(folders) / most, len(folders), most)
-        folders = [folders[round(end) - 1] for end in ends]
-    found, before = [], 0
-    for folder in folders:
-        step = int(read_json(folder / "state.json")["step"])
-        rates = [float(entry["learning_rate"]) for entry in steps[before:step]]
-        if not rates:
+    ends = [int(read_json(folder / "state.json")["step"]) for folder in folders]
+    for folder, step, before in zip(folders, ends, [0, *ends[:-1]], strict=True):
+        if not before < step <= len(steps):
             raise StoreError(f"{folder}: {trajectory / 'steps.json'} knows no step of it.")
-        mean = sum(rates) / len(rates)
-        found.append(Checkpoint(folder.name, folder, step, step - before, mean))
-        before = step
+    spent = np.cumsum([0.0, *(float(entry["learning_rate"]) for entry in steps[: ends[-1]])])
+    chosen, cuts, reach = list(range(len(ends))), ends, np.diff(spent[ends], prepend=0.0)
+    if most is not None and len(folders) > most:
+        chosen, cuts = middles(spent[ends], most), _cuts(spent, most)
+        reach = np.full(most, spent[-1] / most)
+    counts = np.diff(cuts, prepend=0).tolist()
+    return [
+        Checkpoint(folders[i].name, folders[i], ends[i], count, float(one) / count)
+        for i, count, one in zip(chosen, counts, reach, strict=True)
+    ]
+
+
+def middles(spent: np.ndarray, parts: int) -> list[int]:
+    """The states nearest the middles of equal parts of a run, each once, first to last.
+
+    Args:
+        spent: learning rates that were spent by each state, summed; ascending, the last is the run's.
+        parts: how many; no more than there are states.
+    """
+    found: list[int] = []
+    for part in range(parts):
+        near = np.argsort(np.abs(spent - spent[-1] * (part + 0.5) / parts), kind="stable")
+        found.append(next(int(i) for i in near if int(i) not in found))
+    return sorted(found)
+
+
+def _cuts(spent: np.ndarray, parts: int) -> list[int]:
+    """Steps at which equal parts of a run end, one step each at least."""
+    steps = len(spent) - 1
+    wanted = spent[-1] * np.arange(1, parts) / parts
+    near = [int(np.abs(spent - one).argmin()) for one in wanted]
+    found: list[int] = []
+    for i, end in enumerate([*near, steps]):
+        after = found[-1] + 1 if found else 1
+        found.append(min(max(end, after), steps - (parts - 1 - i)))
     return found
 
 

@@ -41,8 +41,8 @@ class IndexSettings(BaseModel):
         padding_side: where batches are padded.
         blocks: regular expression choosing the traced weight matrices; all when None.
         strict: refuse to run when some trainable parameter cannot be traced.
-        checkpoints: how many checkpoints of the trajectory are passed over, evenly spaced, the last among
-            them, for methods that look along the training run.
+        checkpoints: how many checkpoints of the trajectory are passed over, for methods that look along the
+            training run: those in the middles of equal parts of its learning rate.
         error_dimension: rows of the random projection that token errors are seen through; a smaller
             vocabulary is kept exactly.
         draws: how many weights are drawn around the final ones, for Bayesian influence.

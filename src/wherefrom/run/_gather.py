@@ -12,7 +12,7 @@ from wherefrom.methods import Evidence, Method, Point, Products, Resource
 from wherefrom.models import LoadedModel, at_weights, read_moments
 from wherefrom.run._config import IndexSettings
 from wherefrom.run._index import index_rows
-from wherefrom.run._states import FINAL, PlannedPass, State, States, merge
+from wherefrom.run._states import PlannedPass, State, States, merge
 from wherefrom.signals import At, Side, Source
 
 Read = Callable[[PlannedPass], tuple[Source, FactorSums | None]]
@@ -75,7 +75,7 @@ def assemble(
         rows[Side.TRAIN],
         rows[Side.QUERY],
         recipe,
-        point(FINAL),
+        point(states.final),
         [point(s) for s in states.checkpoints] if At.CHECKPOINTS in ats else [],
         point(states.base) if At.BASE in ats and states.base is not None else None,
         [point(s) for s in states.draws] if At.DRAWS in ats else [],

@@ -15,7 +15,7 @@ from wherefrom.diagnose import Stage
 from wherefrom.methods import Point
 from wherefrom.models import read_moments, trained_state
 from wherefrom.run._gather import Read
-from wherefrom.run._states import FINAL, PlannedPass, State
+from wherefrom.run._states import PlannedPass, State
 from wherefrom.signals import Kind, Need, Side, Source
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def states_of(run: Run, recipe: Recipe) -> list[State]:
     """The states in the order of training, the last one final."""
     known = run.states(recipe)
     earlier = [one for one in known.checkpoints if not one.is_final]
-    return [*([known.base] if known.base else []), *earlier, FINAL]
+    return [*([known.base] if known.base else []), *earlier, known.final]
 
 
 def passes_at(state: State, kinds: Sequence[Kind] = _KINDS) -> list[PlannedPass]:
@@ -73,14 +73,13 @@ def stages_of(
         passes: whose signals a stage has; a stage of none has its weights alone.
         moments: read the final model's optimizer state too, where it was kept.
     """
-    steps = _steps(run, recipe)
     found = []
     for state in states_of(run, recipe):
         point = point_at(state, read, passes(state))
         folder = run.states(recipe).moments if moments and state.is_final else None
         if folder is not None:
             point = replace(point, moments=read_moments(folder, run.model.model))
-        found.append(Stage(state.name, steps.get(state.name), _weights(run, state), point))
+        found.append(Stage(state.name, state.step, _weights(run, state), point))
     return found
 
 
@@ -101,15 +100,6 @@ def scaling_of(model: Any) -> float | None:
         if isinstance(held, Mapping) and held and hasattr(module, "lora_A"):
             return float(next(iter(held.values())))
     return None
-
-
-def _steps(run: Run, recipe: Recipe) -> dict[str, int]:
-    known = run.states(recipe)
-    found, taken = {}, 0
-    for one in known.checkpoints:
-        taken += one.steps
-        found[one.name] = taken
-    return found | ({} if known.base is None else {known.base.name: 0})
 
 
 def _weights(run: Run, state: State) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wherefrom.models import LoadedModel, has_moments, read_checkpoints, same_weights
@@ -17,14 +17,16 @@ class State:
     Attributes:
         name: `final`, `base`, `step-000010`, `draw-003`.
         folder: where its weights lie; None for the model as it is.
-        rate: mean learning rate of the steps since the checkpoint before.
-        steps: how many steps these were.
+        rate: mean learning rate of the steps that it stands for.
+        steps: how many steps these are.
+        step: optimizer steps taken by then; None where nobody kept count.
     """
 
     name: str
     folder: Path | None = None
     rate: float = 1.0
     steps: int = 0
+    step: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -45,17 +47,19 @@ class States:
     """The states that a run can be passed over in.
 
     Attributes:
-        checkpoints: along the training run, first to last; the last is `FINAL` under another rate where
-            the weights are the same, so that it is not passed over twice.
+        checkpoints: along the training run, first to last; where the final model is among them, it goes by
+            that name, so that it is not passed over twice.
         base: the model before the first step; None without a trajectory.
         draws: weights drawn around the final ones.
         moments: folder of AdamW's moments of the final model; None where the optimizer was not kept.
+        final: the model as it is.
     """
 
     checkpoints: tuple[State, ...] = ()
     base: State | None = None
     draws: tuple[State, ...] = ()
     moments: Path | None = None
+    final: State = FINAL
 
     @classmethod
     def of(
@@ -73,24 +77,25 @@ class States:
         moments = adapter if adapter is not None and has_moments(adapter) else None
         if trajectory is None or not trajectory.is_dir():
             return cls(moments=moments)
+        saved, final = read_checkpoints(trajectory), FINAL
+        last = saved[-1].folder if saved and same_weights(loaded, saved[-1].folder) else None
+        if last is not None:
+            final = replace(FINAL, step=saved[-1].step)
+            moments = last if has_moments(last) else moments
         found = []
-        saved = read_checkpoints(trajectory, most)
-        for saving in saved:
-            last = saving is saved[-1] and same_weights(loaded, saving.folder)
-            name, folder = (FINAL.name, None) if last else (saving.name, saving.folder)
-            found.append(State(name, folder, saving.rate, saving.steps))
-            if last and has_moments(saving.folder):
-                moments = saving.folder
+        for one in read_checkpoints(trajectory, most):
+            name, folder = (FINAL.name, None) if one.folder == last else (one.name, one.folder)
+            found.append(State(name, folder, one.rate, one.steps, one.step))
         initial = trajectory / "initial"
-        base = State("base", initial) if initial.is_dir() else None
-        return cls(tuple(found), base, (), moments)
+        base = State("base", initial, step=0) if initial.is_dir() else None
+        return cls(tuple(found), base, (), moments, final)
 
     def at(self, at: At) -> tuple[State, ...]:
         """The states that a need means."""
         if at is At.BASE:
             return (self.base,) if self.base else ()
         return {
-            At.FINAL: (FINAL,),
+            At.FINAL: (self.final,),
             At.CHECKPOINTS: self.checkpoints,
             At.DRAWS: self.draws,
         }[at]

@@ -12,15 +12,19 @@ from wherefrom.answers import Token, TokenEvidence
 from wherefrom.capture import Pass
 from wherefrom.data import Example, Renderer, TokenRow
 from wherefrom.errors import SettingError
-from wherefrom.methods import Evidence, cannot_take_apart, parse_method, score_pieces
+from wherefrom.methods import Evidence, Point, cannot_take_apart, parse_method, score_pieces
 from wherefrom.run._asked import evidence_for, methods_for
+from wherefrom.run._gather import in_state
 from wherefrom.run._index import batch_tokens, pass_of
+from wherefrom.run._stages import states_of
 from wherefrom.safetext import printable
 from wherefrom.signals import Kind, Need, Side, SomeRows, gradient_name
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
 
+Arrays = dict[str, np.ndarray]
+"""By name of the array, pieces × a block's shape."""
 _DECODED = 512
 """Tokens of a row up to which each is read after those before it, so that letters of several tokens stay
 whole."""
@@ -31,8 +35,8 @@ def tokens_of(
 ) -> tuple[TokenEvidence, ...]:
     """Takes the scores of some rows for one query apart over tokens.
 
-    One backward pass for each of the query's counted tokens and one for each row; scores are linear in
-    either gradient, so that no approximation is made.
+    One backward pass for each of the query's counted tokens and one for each row, at every state that the
+    method looks at; scores are linear in either gradient, so that no approximation is made.
 
     Args:
         run: indexed for the method.
@@ -57,17 +61,19 @@ def tokens_of(
     if evidence is None:
         evidence = evidence_for(run, [query], [chosen])
     evidence = _of_one(evidence, query)
-    renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
-    tool = pass_of(run.model, renderer, run.passing, frozenset({Need(Kind.GRADIENT)}))
+    recipe = run.config.recipes()[0]
+    renderer = Renderer(run.model.tokenizer, recipe)
     asked = renderer.render(query)
     cited = [renderer.render(run.train[places[id]]) for id in rows]
-    pieces = score_pieces(
-        chosen,
-        evidence,
-        [places[id] for id in rows],
-        _by_counted_token(tool, asked, batch_tokens(run.model, run.passing)),
-        [tool.by_position(row) for row in cited],
-    )
+    states = {one.name: one for one in states_of(run, recipe)}
+
+    def captured(point: Point) -> tuple[Arrays, list[Arrays]]:
+        with in_state(run.model, states[point.name]) as model:
+            tool = pass_of(model, renderer, run.passing, frozenset({Need(Kind.GRADIENT)}))
+            own = _by_counted_token(tool, asked, batch_tokens(model, run.passing))
+            return own, [tool.by_position(row) for row in cited]
+
+    pieces = score_pieces(chosen, evidence, [places[id] for id in rows], captured)
     counted = np.flatnonzero(asked.loss_mask)
     found = []
     for place, row in enumerate(cited):
@@ -88,12 +94,23 @@ def tokens_of(
 
 def _of_one(evidence: Evidence, query: Example) -> Evidence:
     place = [one.id for one in evidence.query_rows].index(query.id)
-    sources = dict(evidence.final.sources)
-    sources[Side.QUERY] = SomeRows(sources[Side.QUERY], [place])
-    return replace(evidence, query_rows=[query], final=replace(evidence.final, sources=sources))
+
+    def alone(point: Point) -> Point:
+        if Side.QUERY not in point.sources:
+            return point
+        own = SomeRows(point.sources[Side.QUERY], [place])
+        return replace(point, sources={**point.sources, Side.QUERY: own})
+
+    return replace(
+        evidence,
+        query_rows=[query],
+        final=alone(evidence.final),
+        checkpoints=[alone(point) for point in evidence.checkpoints],
+        base=None if evidence.base is None else alone(evidence.base),
+    )
 
 
-def _by_counted_token(tool: Pass, row: TokenRow, budget: int) -> dict[str, np.ndarray]:
+def _by_counted_token(tool: Pass, row: TokenRow, budget: int) -> Arrays:
     """A row's gradient as a sum over its counted tokens: each token's own loss, weighed as in the row's."""
     counted = np.flatnonzero(row.loss_mask)
     alone = [replace(row, loss_mask=np.arange(len(row.ids)) == t) for t in counted]

@@ -32,11 +32,12 @@ def ahead(
         each: bytes that one piece takes in memory.
         waits: whether loading mostly waits for a network, so that more threads than processors help.
     """
-    if len(items) < 2:
-        yield from map(load, items)
-        return
     each = max(1, each)
     together = 1 if waits else int(max(1, _TOGETHER // each))
+    if len(items) <= together:
+        # a thread would be sent once, for everything, and waited for
+        yield from map(load, items)
+        return
     most = _MOST_REMOTE if waits else _MOST
     depth = int(min(most, max(1, _BUDGET // (each * together))))
     threads = depth if waits else min(depth, os.cpu_count() or 1)
