@@ -22,7 +22,8 @@ from wherefrom.counterfactual import support_by_retraining
 from wherefrom.run import CounterfactualPlan, Run, ask, execute, make_config
 from wherefrom.tasks import TaskSize, build_task
 
-METHODS = ("influence", "gradient_dot", "gradient_cosine", "for_value", "repsim", "random")
+ALONG = "ekfac(checkpoints=rate)"
+METHODS = (ALONG, "influence", "gradient_dot", "gradient_cosine", "for_value", "repsim", "random")
 LEXICAL = ("bm25", "tfidf")
 SEEDS = 3
 TASKS = {
@@ -107,7 +108,7 @@ def small_run(out, task, way, seed):
         queries_per_class=queries,
         seed=seed,
         recipe="sound-1",
-        methods=["fast"],
+        methods=["fast", ALONG],
         finetune=settings
         | {
             "rank": 4,
