@@ -9,7 +9,7 @@ from typing import Any
 
 from study import along, classes, mechanisms, truth, verdicts
 from study.cells import Cell
-from wherefrom.run import DEFAULT_METHOD
+from wherefrom.run import AT_THE_END, DEFAULT_METHOD
 
 Compute = Callable[[dict[str, Any], Path], dict[str, Any]]
 SMALL = "builtin:smollm2-135m"
@@ -35,12 +35,14 @@ METHODS = (
     *("all", "relative_influence(curvature=true)", "influence(curvature=true, layers=mlp)"),
     *("influence(checkpoints=rate)", "influence(curvature=true, checkpoints=rate)"),
     *("influence(curvature=true, checkpoints=mean)", "ekfac(checkpoints=rate)", "ekfac(damping=1)"),
-    "gradient_cosine(checkpoints=rate)",
+    *("gradient_cosine(checkpoints=rate)", "influence(checkpoints=base)"),
+    *("influence(curvature=true, checkpoints=base)", "ekfac(checkpoints=base)"),
 )
-"""Every method, and combinations of what led on the first three runs of the half that is chosen on."""
+"""Every method, and combinations of what led on the first three runs of the half that is chosen on; before
+the first step, the same as at the end."""
 
-FEW = ("fast", "influence(curvature=true)", "tracin")
-"""What one forward and one backward pass serve, the default, and one that looks along the run."""
+FEW = ("fast", AT_THE_END, DEFAULT_METHOD, "tracin")
+"""What one forward and one backward pass serve, and what leads, at the end and along the run."""
 
 REMOVED = (
     *("influence(curvature=true)", "influence(curvature=true, checkpoints=rate)", "influence"),

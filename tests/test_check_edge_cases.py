@@ -182,11 +182,11 @@ def test_a_method_that_was_not_indexed_is_captured_and_gives_its_own_answers(cop
 
 
 def test_a_method_of_the_whole_run_says_why_one_state_cannot_be_asked(copied):
-    plan = CheckPlan("tracin", queries=1, verify=False, checks=("base-model", "self-retrieval"))
+    plan = CheckPlan("source", queries=1, verify=False, checks=("base-model", "self-retrieval"))
     for one in check(Run.open(copied), plan).findings:
         assert one.level == "unknown"
         assert "no checkpoints were captured" not in one.measured or one.check == "self-retrieval"
-        assert "tracin: tracin" not in one.measured
+        assert "source: source" not in one.measured
 
 
 @pytest.mark.parametrize("spec", ["unrolled", "bayesian", "contrastive"])

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tiny import row_dicts, tiny_rows, write_jsonl
 from wherefrom.cli._options import METHODS
 from wherefrom.methods import split_specs
-from wherefrom.run import DEFAULT_METHOD, Run, RunConfig
+from wherefrom.run import AT_THE_END, DEFAULT_METHOD, Run, RunConfig
 
 ASKED = ("--prompt", "Class 1: tell me about sea", "--response", "The sea is 3 miles away.")
 
@@ -153,7 +153,7 @@ def test_sums_over_a_column_and_tokens_are_shown(run, cli):
     assert len(held["tokens"]) == 2
     one = held["tokens"][0]
     assert sum(t["value"] for t in one["train"]) == pytest.approx(one["score"], rel=1e-2)
-    assert sum(s["rows"] for s in held["by"][DEFAULT_METHOD]) == 20
+    assert sum(s["rows"] for s in held["by"][AT_THE_END]) == 20
     told = cli("trace", run, *ASKED, "--by", "nope")
     assert told.code == 2
     assert "no training row has a column 'nope'" in told.err
@@ -174,7 +174,7 @@ def test_a_budget_picks_methods(elsewhere, cli, tmp_path):
     roomy = cli(*command, "--run", tmp_path / "roomy", "--budget", "10min", "--format", "json")
     assert roomy.code == 0, roomy.err
     methods = list(dict.fromkeys(line["method"] for line in json.loads(roomy.out)))
-    assert methods == [DEFAULT_METHOD, "for_value", "repsim(position=mean_response)", "bm25"]
+    assert methods == [AT_THE_END, "for_value", "repsim(position=mean_response)", "bm25"]
     tight = cli(*command, "--run", tmp_path / "tight", "--budget", "0.0001s", "--format", "json")
     assert tight.code == 0, tight.err
     assert {line["method"] for line in json.loads(tight.out)} == {"bm25"}
@@ -189,13 +189,31 @@ def test_the_default_leads_unless_a_run_was_made_for_influence_alone(elsewhere, 
     assert split_specs(METHODS) == list(RunConfig(data="x").methods)
     command = ("trace", elsewhere / "their-adapter", "--data", elsewhere / "train.jsonl", *ASKED)
     made = cli(*command, "--run", tmp_path / "made", "--format", "json")
-    assert {line["method"] for line in json.loads(made.out)} == {DEFAULT_METHOD}
+    assert {line["method"] for line in json.loads(made.out)} == {AT_THE_END}
     run = Run.open(tmp_path / "made")
-    assert run.leading == DEFAULT_METHOD
+    assert run.leading == AT_THE_END
     for methods, leading in (
         (("fast",), "influence"),
-        (("fast", DEFAULT_METHOD), DEFAULT_METHOD),
-        (("bm25",), DEFAULT_METHOD),
+        (("fast", AT_THE_END), AT_THE_END),
+        (("bm25",), AT_THE_END),
     ):
         changed = run.changed(run.config.model_copy(update={"methods": methods}))
         assert changed.leading == leading
+
+
+def test_along_the_run_leads_where_there_are_checkpoints(tiny_folder, cli, tmp_path):
+    data = write_jsonl(tmp_path / "t.jsonl", row_dicts(tiny_rows(12)))
+    tuned = ("finetune", "--data", data, "--model", tiny_folder, "--epochs", 5, "--rank", 2)
+    assert cli(*tuned, "--out", tmp_path / "run").code == 0
+    run = Run.open(tmp_path / "run")
+    assert run.leading == DEFAULT_METHOD
+    for methods, leading in ((("bm25",), DEFAULT_METHOD), (("fast",), "influence")):
+        changed = run.changed(run.config.model_copy(update={"methods": methods}))
+        assert changed.leading == leading
+    told = cli("trace", tmp_path / "run", *ASKED, "--tokens", "--format", "json")
+    assert told.code == 0, told.err
+    held = json.loads(told.out)[0]
+    one = held["tokens"][0]
+    assert one["method"] == DEFAULT_METHOD
+    assert held["rows"][0]["removal"] is not None
+    assert sum(t["value"] for t in one["train"]) == pytest.approx(one["score"], rel=1e-2)

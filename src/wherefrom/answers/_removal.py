@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from wherefrom.errors import SettingError
-from wherefrom.methods import REMOVAL
+from wherefrom.methods import predicts_removal
 from wherefrom.metrics import Retrainings
 from wherefrom.scores import Scores
 
@@ -44,7 +44,7 @@ def removal(scores: Scores) -> np.ndarray | None:
         float64, queries × training rows; negative = the response gets less likely without the row. None
         where the method defines no such number.
     """
-    if scores.unit != REMOVAL:
+    if not predicts_removal(scores.unit):
         return None
     known = calibration_of(scores)
     factor = 1.0 if known is None else known.factor
@@ -59,7 +59,7 @@ def calibration_of(scores: Scores) -> Calibration | None:
 
 def size_of_removal(scores: Scores) -> str:
     """How far the size of predicted removals can be relied on, in words; empty where none are predicted."""
-    if scores.unit != REMOVAL:
+    if not predicts_removal(scores.unit):
         return ""
     known = calibration_of(scores)
     if known is None:
@@ -70,7 +70,7 @@ def size_of_removal(scores: Scores) -> str:
 
 def with_calibration(scores: Scores, calibration: Calibration | None) -> Scores:
     """The same scores, predictions of removal scaled; their values stay."""
-    if calibration is None or scores.unit != REMOVAL:
+    if calibration is None or not predicts_removal(scores.unit):
         return scores
     return replace(scores, settings={**scores.settings, _KEY: asdict(calibration)})
 
@@ -82,7 +82,8 @@ def calibrate(scores: Scores, retrainings: Retrainings) -> Calibration:
     what all queries share and where a query stands say nothing of rows.
 
     Args:
-        scores: of the queries of `retrainings`, unit `REMOVAL`; further queries are left aside.
+        scores: of the queries of `retrainings`, in a unit that predicts removals; further queries are left
+            aside.
         retrainings: outcomes are log-probabilities, in the nats that the scores are about.
 
     Raises:

@@ -28,7 +28,7 @@ Model = Annotated[
         autocompletion=complete.models,
     ),
 ]
-METHODS = "fast,influence(curvature=true)"
+METHODS = "fast,influence(curvature=true, checkpoints=rate),influence(curvature=true)"
 """Methods of a run that nobody chose for, as `RunConfig` has them."""
 Methods = Annotated[
     str,

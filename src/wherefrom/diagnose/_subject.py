@@ -150,6 +150,9 @@ class Subject:
 
     def _scored(self, spec: str, stage: str) -> Scores:
         method = parse_method(spec)
+        if stage != FINAL:
+            # what it says along the whole run is known at the end alone
+            method = method.alone
         if method.needs and not self.stage(stage).point.sources:
             raise NotMeasured(f"no pass was made at {stage}")
         if Resource.REPLAY in method.requires or any(n.at is not At.FINAL for n in method.needs):

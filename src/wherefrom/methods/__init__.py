@@ -20,7 +20,14 @@ from wherefrom.methods import (  # noqa: F401
     _text,
     _trak,
 )
-from wherefrom.methods._block import REMOVAL, BlockEvidence, BlockMethod, DampedMethod, Sums
+from wherefrom.methods._block import (
+    REMOVAL,
+    BlockEvidence,
+    BlockMethod,
+    DampedMethod,
+    Sums,
+    predicts_removal,
+)
 from wherefrom.methods._clock import SHARED
 from wherefrom.methods._evidence import Evidence, Point, Products
 from wherefrom.methods._method import COSTS, DirectMethod, Method, Resource, Trait
@@ -58,6 +65,7 @@ __all__ = [
     "cannot_take_apart",
     "method",
     "parse_method",
+    "predicts_removal",
     "registered",
     "score_all",
     "score_pieces",

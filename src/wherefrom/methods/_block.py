@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -29,6 +29,11 @@ _STATES = {
     "mean": "mean over checkpoints",
     "rate": "mean over checkpoints, by their learning rates",
 }
+
+
+def predicts_removal(unit: str) -> bool:
+    """Whether scores in a unit predict what leaving a row out does, at one state or in the mean of some."""
+    return unit == REMOVAL or any(unit == f"{REMOVAL}; {which}" for which in _STATES.values())
 
 
 class BlockEvidence:
@@ -135,6 +140,11 @@ class BlockMethod(Modifiers, Method):
     def needs(self) -> frozenset[Need]:
         """The gradients that the modifiers ask for."""
         return self.signals
+
+    @property
+    def alone(self) -> Method:
+        """The same at one state: `checkpoints=final`."""
+        return replace(self, checkpoints="final")
 
     def refusal(self, policy: Policy) -> str | None:
         """Why it cannot be scored under a policy: products alone know one target and one set of rows."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -123,6 +124,17 @@ class RawBlock:
         assert isinstance(plain, GramBlock)
         basis = None if plain.basis is None else flat(self.drawn)
         return plain.asked(flat(self.train), query, basis)
+
+    def worked_out(self, what: str, make: Callable[[], Any], size: float) -> Any:
+        """What follows from the block's training rows alone; kept, where they outlive a question.
+
+        Args:
+            what: it is.
+            make: makes it.
+            size: bytes that it comes to.
+        """
+        kept = self._source
+        return make() if kept is None else kept.worked_out((what, self.name), make, size)
 
     @property
     def _source(self) -> KeptSignals | None:

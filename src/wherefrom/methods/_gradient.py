@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -75,6 +75,12 @@ class TracIn(GradientDot):
         super().__post_init__()
         if self.at is not At.CHECKPOINTS:
             raise SettingError(f"{self.name} adds up checkpoints; at one state it is gradient_dot.")
+
+    @property
+    def alone(self) -> Method:
+        """Inner products at one state."""
+        own = {f.name: getattr(self, f.name) for f in fields(GradientDot)}
+        return GradientDot(**{**own, "checkpoints": "final"})
 
     def combine(
         self, values: Sequence[np.ndarray], points: Sequence[Point], evidence: Evidence

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from wherefrom.curvature import KroneckerFactors
+from wherefrom.curvature import KroneckerFactors, matrix_shape
 from wherefrom.errors import SettingError
 from wherefrom.methods._block import REMOVAL, BlockEvidence, BlockMethod, Sums
 from wherefrom.methods._features import flat
@@ -44,8 +44,7 @@ class _KroneckerMethod(BlockMethod):
 
     def contribution(self, block: BlockEvidence) -> Sums:
         """⟨Q_L[(Q_Lᵀ q Q_R) ⊘ (Λ + λ)]Q_Rᵀ, g_i⟩."""
-        factors = block.factors
-        eigenvalues = self.eigenvalues(block, factors)
+        factors, eigenvalues = self._curvature(block)
         lam = self.damping * float(eigenvalues.mean())
         if lam == 0:
             return {"score": np.zeros((len(block.raw.query), len(block.raw.train)))}
@@ -57,6 +56,18 @@ class _KroneckerMethod(BlockMethod):
     def eigenvalues(self, block: BlockEvidence, factors: KroneckerFactors) -> np.ndarray:
         """Λ, rows × columns of the weight."""
         return factors.eigenvalues
+
+    def _curvature(self, block: BlockEvidence) -> tuple[KroneckerFactors, np.ndarray]:
+        """Bases and eigenvalues, which every question of the same rows shares."""
+
+        def made() -> tuple[KroneckerFactors, np.ndarray]:
+            factors = block.factors
+            return factors, self.eigenvalues(block, factors)
+
+        rows, columns = matrix_shape(block.raw.block)
+        size = 8.0 * (2 * rows**2 + 2 * columns**2 + rows * columns)
+        found: tuple[KroneckerFactors, np.ndarray] = block.raw.worked_out(self.name, made, size)
+        return found
 
 
 @method("kfac")

@@ -107,6 +107,11 @@ class Method(ABC):
         return f"{self.name}({', '.join(changed)})" if changed else self.name
 
     @property
+    def alone(self) -> Method:
+        """The same at one state of the model, for those that look along the run."""
+        return self
+
+    @property
     def cost(self) -> str:
         """Cost class, one of `COSTS`."""
         needs = self.needs

@@ -10,7 +10,7 @@ import numpy as np
 
 from wherefrom.answers import calibration_of
 from wherefrom.diagnose import Trust
-from wherefrom.methods import REMOVAL
+from wherefrom.methods import predicts_removal
 from wherefrom.report._data import Key, ReportData
 from wherefrom.report._figures import Figures
 from wherefrom.report._metrics import label, meaning
@@ -103,7 +103,7 @@ def _method(key: Key, data: ReportData, figures: Figures) -> Sentence:
             f", the first of {len(data.scores)} that were asked; nothing says that it is the best"
         )
     text += ". "
-    if data.scores[key].unit == REMOVAL:
+    if predicts_removal(data.scores[key].unit):
         text += (
             "Its score foretells how much less likely the model would find its answer had it not seen "
             "the row"

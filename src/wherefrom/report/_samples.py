@@ -11,7 +11,7 @@ import numpy as np
 from wherefrom.answers import calibration_of, group_numbers, removal
 from wherefrom.data import Example
 from wherefrom.diagnose import TraceCheck
-from wherefrom.methods import REMOVAL
+from wherefrom.methods import predicts_removal
 from wherefrom.report._data import Key, ReportData
 from wherefrom.report._downloads import LONGEST, Sheet, Value
 from wherefrom.report._names import class_of, method_names, short
@@ -143,14 +143,14 @@ class Samples:
         for key in self.shown.full:
             scores = self.shown.scores[key]
             found = calibration_of(scores)
-            if scores.unit == REMOVAL and found is not None:
+            if predicts_removal(scores.unit) and found is not None:
                 ends = f"{magnitude(found.low)} to {magnitude(found.high)}"
                 told.append(
                     f"Those of {self.names[key]} were multiplied by {magnitude(found.factor)} (95 % "
                     f"interval {ends}), as {counted(found.models, 'model')} trained on parts of the rows "
                     "say."
                 )
-            elif scores.unit == REMOVAL:
+            elif predicts_removal(scores.unit):
                 told.append(
                     f"Those of {self.names[key]} are to first order: their order tells, their size can "
                     "be many times too large or too small."

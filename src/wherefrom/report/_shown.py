@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from wherefrom.methods import REMOVAL
+from wherefrom.methods import predicts_removal
 from wherefrom.report._choice import distinct_methods, sample_queries
 from wherefrom.report._data import Key, ReportData
 from wherefrom.report._figures import Figures, standing
@@ -47,8 +47,8 @@ class Shown:
         full = distinct_methods(order, cut, MOST_METHODS)
         checked = checked_key(data)
         kept: tuple[Key, ...] = () if checked is None else (checked,)
-        if not any(cut[key].unit == REMOVAL for key in (*full, *kept)):
-            foretelling = [key for key in order if cut[key].unit == REMOVAL]
+        if not any(predicts_removal(cut[key].unit) for key in (*full, *kept)):
+            foretelling = [key for key in order if predicts_removal(cut[key].unit)]
             # the one that check and trace lead with, under the run's own recipe, if it is there
             own = next(iter(data.scores), ("", ""))[0]
             foretelling.sort(key=lambda key: (_place(key[1]), key[0] != own))

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from wherefrom.run._config import (
+    AT_THE_END,
     DEFAULT_METHOD,
     DEFAULT_MODEL,
     LEADING,
@@ -93,6 +94,7 @@ _LATER = {
 """Names whose files are read when they are asked for: a pass needs neither checks nor retraining."""
 
 __all__ = [
+    "AT_THE_END",
     "DEFAULT_METHOD",
     "DEFAULT_MODEL",
     "LEADING",

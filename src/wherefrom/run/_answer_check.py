@@ -24,12 +24,13 @@ from wherefrom.diagnose import (
     spot_checks,
 )
 from wherefrom.errors import IdentityError, SettingError, WherefromError
+from wherefrom.methods import parse_method
 from wherefrom.progress import say
 from wherefrom.run._ask import ask_queries
 from wherefrom.run._gather import in_memory
 from wherefrom.run._index_stage import make_passes
 from wherefrom.run._stages import indexed, passes_at, states_of
-from wherefrom.run._states import PlannedPass
+from wherefrom.run._states import PlannedPass, merge
 from wherefrom.run._subject import subject_of
 from wherefrom.scores import Scores, ranking
 from wherefrom.signals import Policy, Side, Source
@@ -133,6 +134,7 @@ def _checked(run: Run, queries: Sequence[Example], scores: Scores, draws: int) -
     def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         return run.stored(recipe, one) if one.side is Side.TRAIN else asked(one)
 
+    alone = merge(parse_method(scores.method).alone.needs, run.states(recipe))
     subject = subject_of(
         run,
         recipe,
@@ -140,7 +142,7 @@ def _checked(run: Run, queries: Sequence[Example], scores: Scores, draws: int) -
         scores.method,
         answer_size(run),
         read,
-        partial(indexed, run, recipe),
+        partial(indexed, run, recipe, alone),
         known={scores.method: scores},
     )
     return judged(subject, queries, spots_of(run, subject, queries, draws) if draws else {})

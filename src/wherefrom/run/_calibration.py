@@ -9,7 +9,7 @@ from wherefrom.answers import Calibration, calibrate, with_calibration
 from wherefrom.atomic import file_name
 from wherefrom.counterfactual import read_outcome
 from wherefrom.errors import WherefromError
-from wherefrom.methods import REMOVAL
+from wherefrom.methods import predicts_removal
 from wherefrom.run._evaluation import RETRAININGS, retrainings_of
 from wherefrom.scores import Scores, read_scores
 
@@ -26,7 +26,7 @@ def calibrated(run: Run, scores: Sequence[Scores]) -> list[Scores]:
         run: whose.
         scores: of its first recipe, any queries.
     """
-    if not any(one.unit == REMOVAL for one in scores):
+    if not any(predicts_removal(one.unit) for one in scores):
         return list(scores)
     return [with_calibration(one, _known(run, one)) for one in scores]
 
@@ -34,7 +34,7 @@ def calibrated(run: Run, scores: Sequence[Scores]) -> list[Scores]:
 def _known(run: Run, scores: Scores) -> Calibration | None:
     recipe = run.config.recipes()[0]
     path = run.path / "scores" / recipe.name / f"{file_name(scores.method)}.parquet"
-    if scores.unit != REMOVAL or recipe.reduction != "mean" or not path.is_file():
+    if not predicts_removal(scores.unit) or recipe.reduction != "mean" or not path.is_file():
         return None
     try:
         found = retrainings_of(run)

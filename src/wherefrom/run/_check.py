@@ -29,6 +29,7 @@ from wherefrom.run._leftovers import clear_leftovers
 from wherefrom.run._randomised import not_randomised, randomised_scores
 from wherefrom.run._seeds import require_finetune, scores_of_seeds
 from wherefrom.run._stages import stages_of, states_of, with_own
+from wherefrom.run._states import merge
 from wherefrom.run._subject import subject_of
 from wherefrom.scores import Scores
 from wherefrom.signals import Policy
@@ -158,7 +159,8 @@ def whole_subject(run: Run, recipe: Recipe, plan: CheckPlan, subject: Subject) -
     """The same with the signals of every state, passed over where that was not done yet."""
     method = _method(run, plan)
     own = passes_of(run, recipe, method)
-    passes = [one for state in states_of(run, recipe) for one in with_own(state, own)]
+    alone = merge(method.alone.needs, run.states(recipe))
+    passes = [one for state in states_of(run, recipe) for one in with_own(state, alone)]
     clear_leftovers(run, recipe, [*passes, *own])
     make_passes(run, recipe, passes, "checks")
     known = {method.spec: checked_scores(run, recipe, method, own)}
@@ -166,7 +168,7 @@ def whole_subject(run: Run, recipe: Recipe, plan: CheckPlan, subject: Subject) -
         run,
         recipe,
         partial(run.stored, recipe),
-        partial(with_own, own=own),
+        partial(with_own, own=alone),
         moments=Resource.MOMENTS in method.requires,
     )
     found: dict[str, Scores] = {}

@@ -15,9 +15,11 @@ from wherefrom.errors import SettingError
 from wherefrom.models import FinetuneSettings
 
 DEFAULT_MODEL = "builtin:smollm2-135m"
-DEFAULT_METHOD = "influence(curvature=true)"
+DEFAULT_METHOD = "influence(curvature=true, checkpoints=rate)"
 """What leads on ground truth by retraining, on tasks that it was not chosen on (docs/results/study.md)."""
-LEADING = (DEFAULT_METHOD, "influence")
+AT_THE_END = "influence(curvature=true)"
+"""The same of the final model alone, for adapters that come without checkpoints."""
+LEADING = (DEFAULT_METHOD, AT_THE_END, "influence")
 """Methods that lead where nobody chooses: the first that a run was made with."""
 
 
@@ -136,7 +138,7 @@ class RunConfig(BaseModel):
     max_length: int | None = None
     finetune: FinetuneSettings | None = None
     index: IndexSettings = Field(default_factory=lambda: IndexSettings.model_validate({}))
-    methods: tuple[str, ...] = ("fast", DEFAULT_METHOD)
+    methods: tuple[str, ...] = ("fast", DEFAULT_METHOD, AT_THE_END)
     budget: str | None = None
 
     @model_validator(mode="after")

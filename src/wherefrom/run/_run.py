@@ -21,6 +21,7 @@ from wherefrom.run._behaviour import behaviour
 from wherefrom.run._beside import their_trajectory, trajectory_beside
 from wherefrom.run._card import Card
 from wherefrom.run._config import (
+    AT_THE_END,
     DEFAULT_METHOD,
     LEADING,
     IndexSettings,
@@ -214,13 +215,24 @@ class Run:
 
     @property
     def leading(self) -> str:
-        """The method that answers where nobody chooses: the first of `LEADING` that the run was made with.
+        """The method that answers where nobody chooses: the first of `LEADING` that it was made with.
 
-        A run of other methods alone is indexed for the default when it is traced.
+        A run of other methods alone is indexed for the default when it is traced, or for the default's form
+        at the end where there are no checkpoints.
         """
         left = self.card.entries.get("left out", {})
         own = {m.spec for m in select_methods(self.config.methods)} - set(left)
-        return next((spec for spec in LEADING if spec in own), DEFAULT_METHOD)
+        if not own & set(LEADING):
+            own = {DEFAULT_METHOD, AT_THE_END}
+        if DEFAULT_METHOD in own and not self._kept_checkpoints:
+            own -= {DEFAULT_METHOD}
+        return next((spec for spec in LEADING if spec in own), AT_THE_END)
+
+    @property
+    def _kept_checkpoints(self) -> bool:
+        if self.config.finetune is not None:
+            return True
+        return self.trajectory.is_dir() and bool(self._along.checkpoints)
 
     def states(self, recipe: Recipe) -> States:
         """The states of the model that there are; draws are those of a recipe."""

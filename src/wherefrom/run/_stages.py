@@ -41,16 +41,26 @@ def passes_at(state: State, kinds: Sequence[Kind] = _KINDS) -> list[PlannedPass]
     ]
 
 
-def indexed(run: Run, recipe: Recipe, state: State) -> list[PlannedPass]:
-    """Those of them that the index has training rows for; none without their gradients."""
+def indexed(
+    run: Run, recipe: Recipe, own: Sequence[PlannedPass], state: State
+) -> list[PlannedPass]:
+    """Those of them that the index has training rows for, and what a method of its own needs if it has that
+    too; none without the rows' gradients.
+    """
     kinds = [kind for kind in _KINDS if run.is_stored(recipe, passes_at(state, [kind])[0])]
-    return passes_at(state, kinds) if Kind.GRADIENT in kinds else []
+    if Kind.GRADIENT not in kinds:
+        return []
+    plain = passes_at(state, kinds)
+    more = with_own(state, own, kinds)
+    return more if all(run.is_stored(recipe, p) for p in more if p.side is Side.TRAIN) else plain
 
 
-def with_own(state: State, own: Sequence[PlannedPass]) -> list[PlannedPass]:
+def with_own(
+    state: State, own: Sequence[PlannedPass], kinds: Sequence[Kind] = _KINDS
+) -> list[PlannedPass]:
     """The same and what a method of its own needs at the final model, here too."""
     found = []
-    for one in passes_at(state):
+    for one in passes_at(state, kinds):
         more = [p.needs for p in own if p.state.is_final and p.side is one.side]
         found.append(replace(one, needs=one.needs.union(*more)))
     return found

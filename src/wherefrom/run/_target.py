@@ -12,7 +12,7 @@ import xxhash
 from wherefrom.errors import ModelError, SettingError
 from wherefrom.identity import digest_value
 from wherefrom.progress import say
-from wherefrom.run._config import DEFAULT_METHOD
+from wherefrom.run._config import AT_THE_END, DEFAULT_METHOD
 from wherefrom.run._open import open_or_make
 from wherefrom.run._run import Run
 from wherefrom.run._states import merge
@@ -20,7 +20,7 @@ from wherefrom.run._states import merge
 if TYPE_CHECKING:
     from wherefrom.methods import Method
 
-PREFERRED = (DEFAULT_METHOD, "for_value", "repsim(position=mean_response)", "bm25")
+PREFERRED = (DEFAULT_METHOD, AT_THE_END, "for_value", "repsim(position=mean_response)", "bm25")
 """Methods that a budget chooses among, the first that fits leading."""
 _WEIGHTS = ("adapter_model.safetensors", "model.safetensors", "model.safetensors.index.json")
 
@@ -72,7 +72,9 @@ def open_target(
     folder = out or Path("runs") / f"{target.resolve().name}-{_digest(target, data, own)}"
     if not (folder / "run.yaml").is_file():
         say(f"run folder: {folder}")
-    return open_or_make(folder, {**own, "data": data}, {"methods": [DEFAULT_METHOD]}, {})
+    return open_or_make(
+        folder, {**own, "data": data}, {"methods": [DEFAULT_METHOD, AT_THE_END]}, {}
+    )
 
 
 def index_for(run: Run, methods: Sequence[Method], budget: str | None = None) -> Run:
