@@ -12,6 +12,7 @@ from study.read import Made, combination, difference, estimate, methods_of, of
 from wherefrom.methods import COSTS, parse_method
 from wherefrom.metrics import Estimate
 from wherefrom.run import DEFAULT_METHOD
+from wherefrom.signals import At
 
 RIVALS = (
     *("gradient_dot", "paper_lissa", "datainf", "repsim", "repsim(position=mean_response)"),
@@ -56,7 +57,7 @@ def choose(cells: Sequence[Made], default: str = DEFAULT_METHOD) -> Choice:
         key=lambda pair: -round(pair[1].value, 6),
     )
     order = [name for name, _ in ranked]
-    anywhere = next(name for name in order if cost_of(name) in _ANYWHERE)
+    anywhere = next(name for name in order if at_the_end(name))
     along = next(name for name in order if cost_of(name) == "checkpoints")
     return Choice(
         ranked,
@@ -87,6 +88,12 @@ def choose_setting(
     )
     kept = list(dict.fromkeys([*order[:most], also]))
     return [(one, estimate(choosing, values[one]), estimate(reported, values[one])) for one in kept]
+
+
+def at_the_end(spec: str) -> bool:
+    """Whether a method needs no more than passes over the final model."""
+    needs = parse_method(spec).needs
+    return cost_of(spec) in _ANYWHERE and all(need.at is At.FINAL for need in needs)
 
 
 def cost_of(spec: str) -> str:

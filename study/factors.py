@@ -10,18 +10,18 @@ import numpy as np
 from study.ablation import MASKS, Setting, settings_of, spec_of
 from study.read import Made, combination, estimate
 from wherefrom.metrics import Estimate
-from wherefrom.run import DEFAULT_METHOD
+from wherefrom.run import AT_THE_END
 
 PAPER = Setting("paper-1", "datainf", "paper", "none", "all")
 """The founding paper's Hessian-based setting; its loss counts pads and prompts."""
 OURS = Setting(
     "sound-1",
-    "true" if "curvature=true" in DEFAULT_METHOD else "fisher",
+    "true" if "curvature=true" in AT_THE_END else "fisher",
     damping="1",
     normalise="none",
     layers="all",
 )
-"""What `sound-1` and the default method come to."""
+"""What `sound-1` and the default method come to at the final model."""
 
 
 def shares(score: Callable[[Setting], float], start: Setting, end: Setting) -> dict[str, float]:

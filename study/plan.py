@@ -34,6 +34,7 @@ SEEDS = {"choosing": (0, 1), "reported": (2, 3)}
 METHODS = (
     *("all", "relative_influence(curvature=true)", "influence(curvature=true, layers=mlp)"),
     *("influence(checkpoints=rate)", "influence(curvature=true, checkpoints=rate)"),
+    *("influence_along(damping=1)", "influence_along(damping=10)"),
     *("influence(curvature=true, checkpoints=mean)", "ekfac(checkpoints=rate)", "ekfac(damping=1)"),
     *("gradient_cosine(checkpoints=rate)", "influence(checkpoints=base)"),
     *("influence(curvature=true, checkpoints=base)", "ekfac(checkpoints=base)"),
@@ -45,7 +46,7 @@ FEW = ("fast", AT_THE_END, DEFAULT_METHOD, "tracin")
 """What one forward and one backward pass serve, and what leads, at the end and along the run."""
 
 REMOVED = (
-    *("influence(curvature=true)", "influence(curvature=true, checkpoints=rate)", "influence"),
+    *(DEFAULT_METHOD, AT_THE_END, "influence"),
     *("gradient_dot", "gradient_cosine", "tracin", "for_value"),
     *("repsim", "repsim(position=mean_response)", "bm25", "random"),
 )

@@ -17,7 +17,7 @@ from study.sections.mechanisms import mechanisms
 from study.sections.models import adapters, ladder, large
 from study.sections.retrieval import retrieval
 from study.sections.truth import grid
-from wherefrom.run import DEFAULT_METHOD
+from wherefrom.run import AT_THE_END, DEFAULT_METHOD
 
 
 def results(made: Sequence[Made] | None = None) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def results(made: Sequence[Made] | None = None) -> dict[str, Any]:
         "machines": sorted({one.made["cpu"] for one in made}),
         "seconds": sum(one.made["seconds"] for one in made),
         "default": DEFAULT_METHOD,
+        "at_the_end": AT_THE_END,
         "grid": grid(parts["grid"]),
         "choice": chosen(parts["grid"]),
         "along": along(parts["along"]),

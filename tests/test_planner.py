@@ -8,7 +8,7 @@ from tiny import row_dicts, tiny_rows, write_jsonl
 from wherefrom.capture import Speed
 from wherefrom.errors import SettingError
 from wherefrom.methods import Resource, parse_method, select_methods
-from wherefrom.run import Run
+from wherefrom.run import Run, execute, make_config
 from wherefrom.run._planner import Costs, make_plan, parse_duration
 from wherefrom.run._states import State, States, merge
 from wherefrom.signals import Kind, Need, Side
@@ -222,3 +222,26 @@ def test_methods_are_listed_with_cost_paper_and_signals(cli):
     assert "kronecker-factors" in rows["ekfac"]["signals"]
     assert rows["bm25"]["signals"] == "text"
     assert all(row["family"] and row["about"] for row in rows.values())
+
+
+def test_further_recipes_may_have_fewer_methods(tiny_folder, tmp_path):
+    data = write_jsonl(tmp_path / "t.jsonl", row_dicts(tiny_rows(12)))
+    config = make_config(
+        "tests",
+        model=str(tiny_folder),
+        data=str(data),
+        queries=str(data),
+        methods=("gradient_dot", "tracin"),
+        also=("paper-1",),
+        also_methods=("bm25", "gradient_dot"),
+        finetune={"epochs": 4},
+    )
+    done = execute(tmp_path / "run", config)
+    assert set(done.scores) == {
+        ("sound-1", "gradient_dot"),
+        ("sound-1", "tracin"),
+        ("paper-1", "bm25"),
+        ("paper-1", "gradient_dot"),
+    }
+    passed = {path.name for path in (tmp_path / "run" / "signals" / "paper-1").iterdir()}
+    assert passed == {"final"}

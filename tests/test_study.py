@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from study.ablation import MASKS, Setting, settings_of, spec_of, specs_on
 from study.cells import Cell, compact, rounded
-from study.choice import choose, cost_of, split
+from study.choice import at_the_end, choose, cost_of, split
 from study.factors import OURS, PAPER, best, levels, shares, shares_by_cell
 from study.page import render
 from study.plan import CHOOSING, REPORTED, SEEDS, cells, side_of
@@ -213,7 +213,8 @@ def test_levels_and_the_best_combination_are_found():
 def runner_up():
     """What came next where the default was chosen, of what one forward and one backward pass serve."""
     held = json.loads((ROOT / "docs/results/study.json").read_text())
-    return next(name for name, *_ in held["choice"]["ranked"] if cost_of(name) == "one pass")
+    order = [name for name, *_ in held["choice"]["ranked"]]
+    return next(name for name in order if cost_of(name) == "one pass" and at_the_end(name))
 
 
 @pytest.fixture(scope="module")

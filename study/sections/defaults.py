@@ -9,7 +9,9 @@ from study import choice, factors
 from study.grouped import ORACLE
 from study.plan import side_of
 from study.read import Made, difference, of
-from wherefrom.run import DEFAULT_METHOD
+from wherefrom.run import AT_THE_END, DEFAULT_METHOD
+
+_ELSEWHEN = ("influence(curvature=true, checkpoints=base)", "influence(checkpoints=base)")
 
 
 def chosen(made: Sequence[Made]) -> dict[str, Any]:
@@ -37,7 +39,14 @@ def chosen(made: Sequence[Made]) -> dict[str, Any]:
             rival: difference(reported, of(found.along, "lds"), of(rival, "lds"))
             for rival in (*choice.RIVALS, DEFAULT_METHOD)
         },
-        "leads_default": difference(reported, of(found.anywhere, "lds"), of(DEFAULT_METHOD, "lds")),
+        "leads_end": {
+            rival: difference(reported, of(AT_THE_END, "lds"), of(rival, "lds"))
+            for rival in choice.RIVALS
+        },
+        "gained": {
+            name: difference(reported, of(DEFAULT_METHOD, "lds"), of(name, "lds"))
+            for name in dict.fromkeys([AT_THE_END, found.anywhere, *_ELSEWHEN])
+        },
         "settings": [
             [one._asdict() | {"usual": one == factors.OURS}, a, b] for one, a, b in settings
         ],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 SHOWN = (
     *(
-        "influence(curvature=true, checkpoints=rate)",
+        "influence_along",
         "influence(curvature=true)",
+        "ekfac(checkpoints=rate)",
         "ekfac",
         "influence",
     ),
@@ -24,7 +25,8 @@ SHOWN = (
 
 
 SCALED = (
-    *("influence(curvature=true)", "influence", "gradient_dot", "datainf", "for_value"),
+    *("influence_along", "influence(curvature=true)", "influence"),
+    *("gradient_dot", "datainf", "for_value"),
     *("repsim", "repsim(position=mean_response)", "bm25", "random"),
 )
 

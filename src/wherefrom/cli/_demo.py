@@ -17,7 +17,9 @@ _DEMO = {
     "also": ["paper-1"],
     # small batches: the paper's rows make logits of every position, and the demo stays under 4 GB
     "index": {"batch_tokens": 256},
-    "methods": o.METHODS.split(","),
+    # the default alone looks along the run, under the recipe that the model was trained by
+    "methods": ["fast", o.LEADING],
+    "also_methods": ["fast"],
 }
 _TUNING = {"batch_size": 4, "learning_rate": 2e-3}
 

@@ -28,7 +28,8 @@ Model = Annotated[
         autocompletion=complete.models,
     ),
 ]
-METHODS = "fast,influence(curvature=true, checkpoints=rate),influence(curvature=true)"
+LEADING = "influence_along"
+METHODS = f"fast,{LEADING},influence(curvature=true)"
 """Methods of a run that nobody chose for, as `RunConfig` has them."""
 Methods = Annotated[
     str,

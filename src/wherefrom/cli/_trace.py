@@ -72,9 +72,8 @@ def trace(
         str | None,
         typer.Option(
             help="Methods, comma-separated, each NAME or NAME(setting=value), the first leading; or all: "
-            "those that the run was indexed for. If not given, influence(curvature=true, "
-            "checkpoints=rate); influence(curvature=true) where there are no checkpoints; influence where "
-            "the run was made for that alone.",
+            "those that the run was indexed for. If not given, influence_along; influence(curvature=true) "
+            "where there are no checkpoints; influence where the run was made for that alone.",
             show_default=False,
         ),
     ] = None,

@@ -208,7 +208,7 @@ def predicted_by_others(answers: Answers) -> np.ndarray:
     "correlation of influence at the end of fine-tuning with influence earlier on",
     "share",
     # docs/results/study.md, "Where along the run to look"
-    "methods that look along the run, as ekfac(checkpoints=rate), then tell more",
+    "what is asked along the run (checkpoints=rate) then tells more than its end",
 )
 def steady(answers: Answers) -> np.ndarray:
     final = answers.subject.scores(LEADING).values

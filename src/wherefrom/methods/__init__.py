@@ -1,6 +1,7 @@
 """Attribution methods: one file a family, each registered by its decorator."""
 
 from wherefrom.methods import (  # noqa: F401
+    _along,
     _bayesian,
     _contrast,
     _dra,

@@ -122,6 +122,8 @@ class BlockMethod(Modifiers, Method):
     additive: ClassVar[bool] = False
     """Whether a score is a sum over parts of the row's gradient once the whole gradient's norm is known, as
     that of every linear method is."""
+    summed: ClassVar[bool] = False
+    """Whether it adds up over checkpoints, as its unit then says, where others take the mean."""
     spectral: ClassVar[bool] = False
     """Whether it asks for the spectrum, so that its cost is counted among what is shared."""
 
@@ -182,7 +184,7 @@ class BlockMethod(Modifiers, Method):
         unit = self.unit
         if changed and "nats" in unit:
             unit = f"arbitrary: {', '.join(changed)} changed the gradients"
-        if self.checkpoints in _STATES and not self.checkpoints == own["checkpoints"] == "rate":
+        if self.checkpoints in _STATES and not self.summed:
             unit += f"; {_STATES[self.checkpoints]}"
         if self.minus_base:
             unit += "; less the base model's"

@@ -69,6 +69,7 @@ class TracIn(GradientDot):
     unit: ClassVar[str] = (
         "nats off the query's loss, to first order, were every step taken along the row's gradient"
     )
+    summed: ClassVar[bool] = True
     checkpoints: str = "rate"
 
     def __post_init__(self) -> None:

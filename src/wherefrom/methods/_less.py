@@ -32,7 +32,7 @@ class Less(BlockMethod):
 
     family: ClassVar[str] = "gradient"
     paper: ClassVar[str] = "2402.04333"
-    unit: ClassVar[str] = "cosine; mean over checkpoints, by their learning rates"
+    unit: ClassVar[str] = "cosine"
     raw_gradients: ClassVar[bool] = True
     resources: ClassVar[frozenset[Resource]] = frozenset({Resource.MOMENTS})
     checkpoints: str = "rate"

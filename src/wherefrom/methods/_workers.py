@@ -11,6 +11,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 _IN_FLIGHT = 4e9
 """Bytes that calls side by side may hold; a single one holds what it must."""
+_SMALL = 1e6
+"""Bytes below which a call is done before a thread has taken it up."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -31,8 +33,12 @@ def in_order(
     Args:
         work: called in threads.
         items: what it is called with.
-        each: bytes that one call holds; where several would take too much, there are fewer workers.
+        each: bytes that one call holds, 0 where nobody knows; where several would take too much, there are
+            fewer workers.
     """
+    if len(items) < 2 or 0 < each < _SMALL:
+        yield from map(work, items)
+        return
     count = min(workers(), len(items), int(_IN_FLIGHT // max(each, 1.0)))
     if count < 2:
         yield from map(work, items)

@@ -15,10 +15,10 @@ from wherefrom.errors import SettingError
 from wherefrom.models import FinetuneSettings
 
 DEFAULT_MODEL = "builtin:smollm2-135m"
-DEFAULT_METHOD = "influence(curvature=true, checkpoints=rate)"
+DEFAULT_METHOD = "influence_along"
 """What leads on ground truth by retraining, on tasks that it was not chosen on (docs/results/study.md)."""
 AT_THE_END = "influence(curvature=true)"
-"""The same of the final model alone, for adapters that come without checkpoints."""
+"""What leads of methods on the final model alone, for adapters that come without checkpoints."""
 LEADING = (DEFAULT_METHOD, AT_THE_END, "influence")
 """Methods that lead where nobody chooses: the first that a run was made with."""
 
@@ -106,6 +106,7 @@ class RunConfig(BaseModel):
         seed: of the task's rows and of fine-tuning.
         recipe: recipe of fine-tuning, and of the first pass.
         also: further recipes under which the same fine-tuned model is passed over.
+        also_methods: methods to score under those; `methods` when None.
         template: in place of the recipe's.
         mask: in place of the recipe's.
         max_length: in place of the recipe's.
@@ -133,6 +134,7 @@ class RunConfig(BaseModel):
     seed: int = 0
     recipe: str = "sound-1"
     also: tuple[str, ...] = ()
+    also_methods: tuple[str, ...] | None = None
     template: str | None = None
     mask: Literal["response", "prompt+response", "paper"] | None = None
     max_length: int | None = None
@@ -149,6 +151,12 @@ class RunConfig(BaseModel):
             raise ValueError("give either an adapter or fine-tuning settings, not both")
         self.recipes()
         return self
+
+    def specs(self, recipe: Recipe) -> tuple[str, ...]:
+        """Methods to score under one of the recipes."""
+        if self.also_methods is None or recipe.name == self.recipes()[0].name:
+            return self.methods
+        return self.also_methods
 
     def recipes(self) -> list[Recipe]:
         """The recipe of the run with its changes, then the further ones as they are."""

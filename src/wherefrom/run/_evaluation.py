@@ -156,7 +156,7 @@ def _mislabelled(run: Run, recipe: Recipe, _: Sequence[Scores]) -> list[Line]:
     flags = mislabelled_flags(run.train)
     lines: list[Line] = [mislabelled_share(flags)]
     ids = [row.id for row in run.train]
-    for spec, values in self_influence(run, recipe, run.methods()).items():
+    for spec, values in self_influence(run, recipe, run.methods(recipe)).items():
         path = run.path / "self-influence" / recipe.name / f"{file_name(spec)}.parquet"
         write_frame(pd.DataFrame({"id": ids, "self_influence": values}), path)
         lines += mislabelled_lines(spec, values, flags)
@@ -164,7 +164,7 @@ def _mislabelled(run: Run, recipe: Recipe, _: Sequence[Scores]) -> list[Line]:
 
 
 def _randomised(run: Run, recipe: Recipe, scores: Sequence[Scores]) -> list[Line]:
-    found = randomised_scores(run, recipe, run.methods())
+    found = randomised_scores(run, recipe, run.methods(recipe))
     return [
         line
         for one in scores

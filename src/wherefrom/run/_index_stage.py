@@ -108,7 +108,7 @@ def _prepared(
             "--queries, or take --policy exact or projected."
         )
     plan = planned(run.policy)
-    run.card.set("left out", plan.left_out)
+    run.card.set("left out", run.card.entries.get("left out", {}) | plan.left_out)
     passes = asked(plan)
     if run.policy is Policy.GRAM:
         passes = gram_passes(run, recipe, passes, restart=restart)

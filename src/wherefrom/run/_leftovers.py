@@ -66,7 +66,7 @@ def clear_leftovers(run: Run, recipe: Recipe, passes: Sequence[PlannedPass]) -> 
 def _own(run: Run, recipe: Recipe) -> dict[tuple[str, Side], frozenset[str]]:
     """Slugs of what the run's own methods read, by state and side."""
     try:
-        needs = {need for m in run.methods() for need in m.needs}
+        needs = {need for m in run.methods(recipe) for need in m.needs}
     except SettingError:
         return {}
     passes = merge(needs, run.states(recipe))

@@ -14,7 +14,9 @@ from wherefrom.tasks import Task, TaskSize, build_task
 
 def made_from(config: RunConfig) -> dict[str, Any]:
     """What two configs of one run must share: methods and further recipes may be added."""
-    entries = config.model_dump(mode="json", exclude={"methods", "also", "index", "budget"})
+    entries = config.model_dump(
+        mode="json", exclude={"methods", "also", "also_methods", "index", "budget"}
+    )
     tuning = entries.pop("finetune") or {}
     return entries | {f"finetune.{key}": value for key, value in tuning.items()}
 

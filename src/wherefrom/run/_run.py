@@ -204,10 +204,15 @@ class Run:
         """What is kept of gradients; exact as long as it is not settled."""
         return Policy.EXACT if self.passing.policy == "auto" else Policy(self.passing.policy)
 
-    def methods(self) -> list[Method]:
-        """The methods of the config, less those that the last plan left out."""
+    def methods(self, recipe: Recipe | None = None) -> list[Method]:
+        """The methods of the config under a recipe, less those that the last plan left out.
+
+        Args:
+            recipe: one of the run's; its own when None.
+        """
         left = self.card.entries.get("left out", {})
-        chosen = [m for m in select_methods(self.config.methods) if m.spec not in left]
+        specs = self.config.methods if recipe is None else self.config.specs(recipe)
+        chosen = [m for m in select_methods(specs) if m.spec not in left]
         if not chosen:
             reasons = "; ".join(f"{spec}: {why}" for spec, why in left.items())
             raise SettingError(f"{self.path}: no method can run here ({reasons}).")
@@ -258,12 +263,11 @@ class Run:
         Args:
             restart: throw away signals that are there.
         """
-        chosen = select_methods(self.config.methods)
-        if any(m.needs or m.requires for m in chosen):
-            for recipe in self.config.recipes():
+        self.card.set("left out", {})
+        for recipe in self.config.recipes():
+            chosen = select_methods(self.config.specs(recipe))
+            if any(m.needs or m.requires for m in chosen):
                 index_recipe(self, recipe, chosen, restart)
-        else:
-            self.card.set("left out", {})
         self.keep(self.config)
 
     def references(self) -> list[Example]:

@@ -24,8 +24,8 @@ def score_run(run: Run) -> dict[tuple[str, str], Scores]:
     if not run.queries:
         raise SettingError(f"{run.path}: no queries to score. Give --queries, or use trace.")
     found = {}
-    methods = run.methods()
     for recipe in run.config.recipes():
+        methods = run.methods(recipe)
         evidence = run.evidence(recipe, methods)
         inputs = {
             "signals": {
