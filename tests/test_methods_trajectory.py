@@ -35,6 +35,19 @@ def test_tracin_adds_up_checkpoints_with_their_learning_rates():
     close(score("gradient_dot(checkpoints=mean)", ev), mean)
 
 
+def test_influence_along_is_the_mean_of_influence_with_the_true_fisher():
+    ev, want = evidence(), 0
+    for point in ev.checkpoints:
+        for block in BLOCKS:
+            train, query = flat(point, Side.TRAIN, block), flat(point, Side.QUERY, block)
+            drawn = flat(point, Side.TRAIN, block, "sampled")
+            fisher = drawn.T @ drawn / len(drawn)
+            lam = 3 * np.trace(fisher) / len(fisher)
+            solved = np.linalg.solve(fisher + lam * np.eye(len(fisher)), train.T)
+            want = want + point.rate * point.steps * (query @ solved)
+    close(score("influence_along", ev), want / sum(p.rate * p.steps for p in ev.checkpoints))
+
+
 def test_dda_takes_the_base_models_score_off_the_mean():
     ev = evidence()
     mean = sum(whole_dot(point) for point in ev.checkpoints) / 2
