@@ -90,6 +90,7 @@ def test_workers_change_no_score(budget, monkeypatch):
     threads = []
     monkeypatch.setattr("wherefrom.methods._workers.workers", lambda: 3)
     monkeypatch.setattr("wherefrom.methods._workers._IN_FLIGHT", budget)
+    monkeypatch.setattr("wherefrom.methods._workers._SMALL", 0.0)
     asked = GramBlock.of
     monkeypatch.setattr(
         GramBlock, "of", lambda *rows: (threads.append(get_ident()), asked(*rows))[1]
