@@ -1,8 +1,7 @@
 # Two commands: `make demo` and `make test`. Both make .venv first; nothing is installed by hand.
 PYTHON ?= python3
 BIN := .venv/bin/python
-# of eighteen thousand files those are compiled that are imported, when they are
-PIP := $(BIN) -m pip install --quiet --no-compile -c constraints.txt
+PIP := $(BIN) -m pip install --quiet -c constraints.txt
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
