@@ -25,7 +25,10 @@ from wherefrom.progress import track
 from wherefrom.scores import Scores
 from wherefrom.signals import At, Block, Policy, Side
 
-_NO_BASE = "the model before fine-tuning was not"
+_MISSING = {
+    At.BASE: "the model before fine-tuning was not captured",
+    At.CHECKPOINTS: "no checkpoints were captured",
+}
 NOTHING = (
     "every training row's gradient is zero in every block, so nothing can be attributed. Was the adapter "
     "trained at all?"
@@ -119,8 +122,7 @@ def points_of(m: BlockMethod, evidence: Evidence, *, base: bool = True) -> list[
     found: list[Point] = []
     for at in [m.at, *([At.BASE] if base and m.minus_base else [])]:
         if not captured[at]:
-            what = "no checkpoints were" if at is At.CHECKPOINTS else _NO_BASE
-            raise SettingError(f"{m.spec}: {what} captured.")
+            raise SettingError(f"{m.spec}: {_MISSING[at]}.")
         found += captured[at]
     return found
 

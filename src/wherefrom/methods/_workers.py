@@ -36,10 +36,9 @@ def in_order(
         each: bytes that one call holds, 0 where nobody knows; where several would take too much, there are
             fewer workers.
     """
-    if len(items) < 2 or 0 < each < _SMALL:
-        yield from map(work, items)
-        return
-    count = min(workers(), len(items), int(_IN_FLIGHT // max(each, 1.0)))
+    count = min(len(items), int(_IN_FLIGHT // max(each, 1.0)))
+    # asking the libraries how many threads they have takes longer than such calls do
+    count = 1 if 0 < each < _SMALL else min(count, workers())
     if count < 2:
         yield from map(work, items)
         return
