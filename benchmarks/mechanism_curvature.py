@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from mechanism_curvature_figure import draw
-from small_model import make_base
+from small_model import make_base, shuffled_texts
 
 from wherefrom.counterfactual import (
     CURVATURES,
@@ -33,7 +33,7 @@ from wherefrom.methods import parse_method, score_all
 from wherefrom.metrics import lds
 from wherefrom.run import Run, execute, make_config
 from wherefrom.signals import Side
-from wherefrom.tasks import TaskSize, build_task
+from wherefrom.tasks import TaskSize
 
 LADDER = ((32, 2), (48, 2), (64, 2), (96, 3), (128, 4))
 RANKS, RANKED = (1, 4, 16), (64, 2)
@@ -85,7 +85,7 @@ def small_run(out, size, rank, seed):
     width, layers = size
     base = out / "bases" / f"{width}-{layers}"
     if not (base / "config.json").is_file():
-        make_base(base, shuffled_texts(), 15, width, layers)
+        make_base(base, shuffled_texts("emotion", TaskSize(40, 1)), 15, width, layers)
     train, queries = SIZE
     config = make_config(
         "mechanism_curvature",
@@ -196,13 +196,6 @@ def three_curvatures(run):
                 "trace": {kind: float(values.sum()) for kind, values in one.eigenvalues.items()},
             }
     return found
-
-
-def shuffled_texts():
-    """Texts of the task under another seed, each with the answer of another: the form and no more."""
-    rows = build_task("emotion", TaskSize(40, 1), seed=99).train
-    order = np.random.default_rng(0).permutation(len(rows))
-    return [f"{row.prompt}\n{rows[i].response}</s>" for row, i in zip(rows, order, strict=True)]
 
 
 def by_line(found):

@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from small_model import make_base
+from small_model import make_base, shuffled_texts
 
 from wherefrom.cli._options import Format
 from wherefrom.cli._print import print_findings
 from wherefrom.counterfactual import retrain_on_subsets
 from wherefrom.metrics import Retrainings, lds_frame, noise_ceiling, ridge_datamodel
 from wherefrom.run import CounterfactualPlan, ask, counterfactual, execute, make_config
-from wherefrom.tasks import TaskSize, build_task
+from wherefrom.tasks import TaskSize
 
 REPLAYED = ("unrolled", "in_run_shapley", "in_run_shapley(order=1)")
 
@@ -52,7 +52,8 @@ def main():
     out = chosen.out or Path(tempfile.mkdtemp())
     base = out / "base"
     if not (base / "config.json").is_file():
-        loss = make_base(base, shuffled_texts(chosen.task), epochs=6)
+        size = TaskSize(60 if chosen.task == "emotion" else None, 4)
+        loss = make_base(base, shuffled_texts(chosen.task, size), epochs=6)
         print(f"base: has read the task's texts with shuffled answers, loss {loss:.2f}")
     methods = [] if chosen.methods == "none" else chosen.methods.split(",")
     config = make_config(
@@ -106,13 +107,6 @@ def main():
         parts = tuple(chosen.parts.split(","))
         plan = CounterfactualPlan(parts=parts, k=("1%", "5%", "10%"), methods=None, queries=None)
         print_findings(counterfactual(done.run, plan), Format.md)
-
-
-def shuffled_texts(task):
-    """Texts of a task under another seed, each with the answer of another: the form and no more."""
-    rows = build_task(task, TaskSize(60 if task == "emotion" else None, 4), seed=99).train
-    order = np.random.default_rng(0).permutation(len(rows))
-    return [f"{row.prompt}\n{rows[i].response}</s>" for row, i in zip(rows, order, strict=True)]
 
 
 def show(frame, title):

@@ -1,10 +1,11 @@
-"""The verdict's rule: fitted on labelled traces, tested on tasks and runs that it was not fitted on.
+"""The verdict's rules: fitted on labelled traces, tested on tasks and runs that they were not fitted on.
 
 Reads what `verdict_labels.py` left (whether retraining without a trace's top rows bears it out), computes
-the features that `wherefrom check` tells its verdict from, and fits a logistic rule on the small models'
-traces. Tested leaving one task out at a time, one task and way of training at a time, on a way of training
-that was kept for the test, and on a larger model; against every single feature (paired bootstrap over the
-queries of runs). `--write` puts the rule into the package; `--page` writes traces and figure.
+the features that `wherefrom check` may tell its verdict from, and fits a logistic rule on one of them: of
+states along the run, and of its end for adapters that left no others. Tested leaving one task out at a
+time, one task and way of training at a time, on a way of training that was kept for the test, and on a
+larger model; against every single feature (paired bootstrap over the queries of runs). `--write` puts the
+rules into the package; `--page` writes traces and figure.
 
     OMP_NUM_THREADS=1 python benchmarks/verdict.py --labels DIR [--run RUN …] [--write] [--page DIR]
 """
@@ -28,14 +29,11 @@ from wherefrom.run import CheckPlan, Run
 from wherefrom.run._ask import ask_queries
 from wherefrom.run._check import bare_subject, whole_subject
 
-RULE = (
-    *("predicted_before", "predicted_along", "predicted_by_others"),
-    *("spot", "steady", "stable"),
-)
+ALONG, AT_END = "predicted_along", "predicted_at_end"
+RULES = (ALONG, AT_END)
 KEPT = "plain"
 """The way of training that is not fitted on."""
 STRENGTH = 0.1
-KNOWN = 0.5
 RIGHT = {"supported": 0.8, "not supported": 0.9}
 """Share of the traces called so that should be, on tasks left out."""
 
@@ -55,31 +53,40 @@ def main():
     large = traces[large].reset_index(drop=True)
 
     fitting["way"] = fitting["run"].str.rpartition("-")[2]
-    fitting["chance"] = left_out(fitting, fitting["task"])
     both = left_out_both(fitting)
-    high, low = thresholds(fitting["supported"].to_numpy(), fitting["chance"].to_numpy())
+    limits = {}
+    for rule in RULES:
+        fitting[f"chance {rule}"] = left_out(fitting, fitting["task"], [rule])
+        chance = fitting[f"chance {rule}"].to_numpy()
+        limits[rule] = thresholds(fitting["supported"].to_numpy(), chance)
     if chosen.write:
-        write(fitting, high, low)
-    rule = fitted(fitting)
-    tell("tasks left out", fitting, fitting["chance"].to_numpy(), high, low)
-    tell("task and way left out", fitting, both, high, low)
-    for part in ("smooth", "rough", "short"):
+        write(fitting, limits)
+    fitting["chance"] = fitting[f"chance {ALONG}"]
+    tell("tasks left out", fitting, fitting["chance"].to_numpy(), limits[ALONG])
+    tell("task and way left out", fitting, both, limits[ALONG])
+    for part in ("smooth", "rough", "short", "taught"):
         here = fitting[fitting["way"] == part].reset_index(drop=True)
-        tell(f"tasks left out, {part}", here, here["chance"].to_numpy(), high, low, singles=False)
-    spotless = left_out(fitting, fitting["task"], [n for n in RULE if n != "spot"])
-    tell("tasks left out, no spot check", fitting, spotless, high, low, singles=False)
+        name = f"tasks left out, {part}"
+        tell(name, here, here["chance"].to_numpy(), limits[ALONG], singles=False)
+    for name, more in (("the spot check", ["spot"]), ("all others", list(FEATURES)[1:])):
+        wider = left_out(fitting, fitting["task"], [ALONG, *more])
+        tell(f"tasks left out, with {name}", fitting, wider, limits[ALONG], singles=False)
+    ended = fitting[f"chance {AT_END}"].to_numpy()
+    tell("tasks left out, the end alone", fitting, ended, limits[AT_END], singles=False)
     sets = {"tasks left out": fitting}
     for name, part in (("kept way of training", kept), ("SmolLM2-135M", large)):
         if len(part):
-            part["chance"] = chances(rule, part)
-            tell(name, part, part["chance"].to_numpy(), high, low)
+            part["chance"] = chances(fitted(fitting, [ALONG]), part)
+            tell(name, part, part["chance"].to_numpy(), limits[ALONG])
+            ended = chances(fitted(fitting, [AT_END]), part)
+            tell(f"{name}, the end alone", part, ended, limits[AT_END], singles=False)
             sets[name] = part
     by_group(fitting)
     if chosen.page:
         columns = ["run", "task", "query", "method", "k", "drop", "supported", "chance", *FEATURES]
         whole = pd.concat([part.assign(set=name) for name, part in sets.items()])
         whole[["set", *columns]].round(4).to_csv(chosen.page / "trust-traces.csv", index=False)
-        draw(sets, high, low, chosen.page / "trust.svg")
+        draw(sets, *limits[ALONG], chosen.page / "trust.svg")
 
 
 def every_trace(labels, runs):
@@ -138,7 +145,7 @@ def standard(values, mean, scale):
     return ((values - mean) / scale).clip(-3, 3).fillna(0)
 
 
-def fitted(traces, names=RULE):
+def fitted(traces, names):
     """Means, scales and a logistic model; unknown features stand at their mean."""
     values = traces[list(names)].astype(float)
     mean, scale = values.mean(), values.std().replace(0, 1)
@@ -151,7 +158,7 @@ def chances(rule, traces):
     return model.predict_proba(standard(traces[list(mean.index)].astype(float), mean, scale))[:, 1]
 
 
-def left_out(traces, groups, names=RULE):
+def left_out(traces, groups, names):
     """Chances of every trace under the rule that was fitted on the other groups."""
     found = np.zeros(len(traces))
     for group in groups.unique():
@@ -164,7 +171,7 @@ def left_out_both(traces):
     """Chances of every trace under the rule fitted on other tasks in other ways of training."""
     found = np.zeros(len(traces))
     for (task, way), part in traces.groupby(["task", "way"]):
-        rule = fitted(traces[(traces["task"] != task) & (traces["way"] != way)])
+        rule = fitted(traces[(traces["task"] != task) & (traces["way"] != way)], [ALONG])
         found[part.index] = chances(rule, part)
     return found
 
@@ -178,12 +185,13 @@ def thresholds(truth, chance):
     return round(float(high), 2), round(float(low), 2)
 
 
-def tell(name, traces, chance, high, low, *, singles=True):
+def tell(name, traces, chance, limits, *, singles=True):
     """AUROC of the rule and of single features, with intervals, and how often each word is right."""
     truth = traces["supported"].to_numpy()
     drawn = resampled(traces)
     area = roc_auc_score(truth, chance)
     lower, upper = interval(truth, chance, drawn)
+    high, low = limits
     up, down = chance >= high, chance <= low
     print(
         f"{name}: {len(traces)} traces, {truth.mean():.0%} supported, "
@@ -195,7 +203,6 @@ def tell(name, traces, chance, high, low, *, singles=True):
     if not singles:
         return
     columns = {n: oriented(traces[n], truth) for n in FEATURES}
-    columns["(mean of both predicted)"] = columns["predicted_before"] + columns["predicted_along"]
     for n, values in sorted(columns.items(), key=lambda c: -roc_auc_score(truth, c[1])):
         less = [
             roc_auc_score(truth[d], chance[d]) - roc_auc_score(truth[d], values[d]) for d in drawn
@@ -240,28 +247,24 @@ def by_group(traces):
             )
 
 
-def write(traces, high, low):
-    """Puts the rule that is fitted on all traces into the package."""
-    mean, scale, model = fitted(traces)
-    weights = model.coef_[0].tolist()
-    rule = {
-        "terms": [
-            {
-                "feature": name,
-                "mean": round(mean[name], 4),
-                "scale": round(scale[name], 4),
-                "weight": round(weight, 4),
-            }
-            for name, weight in zip(RULE, weights, strict=True)
-        ],
-        "intercept": round(float(model.intercept_[0]), 4),
-        "supported": high,
-        "unsupported": low,
-        "known": KNOWN,
-        "fitted": f"{len(traces)} traces of {traces['run'].nunique()} runs, "
-        f"{traces['task'].nunique()} tasks",
-    }
-    text = json.dumps(rule, indent=2) + "\n"
+def write(traces, limits):
+    """Puts the rules that are fitted on all traces into the package."""
+    rules = []
+    for name in RULES:
+        mean, scale, model = fitted(traces, [name])
+        high, low = limits[name]
+        numbers = {
+            "mean": mean[name],
+            "scale": scale[name],
+            "weight": model.coef_[0][0],
+            "intercept": model.intercept_[0],
+            "supported": high,
+            "unsupported": low,
+        }
+        rounded = {key: round(float(value), 4) for key, value in numbers.items()}
+        fitted_on = f"{len(traces)} traces of {traces['run'].nunique()} runs"
+        rules.append({"feature": name, **rounded, "fitted": fitted_on})
+    text = json.dumps(rules, indent=2) + "\n"
     (files("wherefrom.diagnose") / FILE).write_text(text, encoding="utf-8")
     print(text)
 

@@ -14,16 +14,25 @@ Models that are trained already are not trained again.
 import argparse
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from small_model import make_base
+from small_model import make_base, shuffled_texts
 
 from wherefrom.counterfactual import support_by_retraining
-from wherefrom.run import CounterfactualPlan, Run, ask, execute, make_config
-from wherefrom.tasks import TaskSize, build_task
+from wherefrom.run import (
+    AT_THE_END,
+    DEFAULT_METHOD,
+    CounterfactualPlan,
+    Run,
+    ask,
+    execute,
+    make_config,
+)
+from wherefrom.tasks import TaskSize
 
-ALONG = "ekfac(checkpoints=rate)"
-METHODS = (ALONG, "influence", "gradient_dot", "gradient_cosine", "for_value", "repsim", "random")
+METHODS = (
+    *(DEFAULT_METHOD, AT_THE_END, "influence"),
+    *("gradient_cosine", "for_value", "repsim", "random"),
+)
 LEXICAL = ("bm25", "tfidf")
 SEEDS = 3
 TASKS = {
@@ -65,9 +74,18 @@ WAYS = {
         "learning_rate": 2e-3,
         "dropout": 0.05,
     },
+    "taught": {
+        "model": (64, 2),
+        "mode": "full",
+        "epochs": 20,
+        "batch_size": 16,
+        "learning_rate": 5e-3,
+    },
 }
-"""Width and depth of the model, and how it is trained. `plain` was kept for a test: no feature was chosen
-and no rule was fitted on its traces."""
+"""Width and depth of the model, and how it is trained; `taught` until it has its rows by heart. `plain`
+was kept for a test: no feature was chosen and no rule was fitted on its traces."""
+
+ADAPTER = {"rank": 4, "alpha": 16.0, "targets": ["all-linear"]}
 
 
 def main():
@@ -98,7 +116,8 @@ def small_run(out, task, way, seed):
     place = task.replace(":", "-")
     base = out / "bases" / f"{place}-{width}-{layers}"
     if not (base / "config.json").is_file():
-        make_base(base, shuffled_texts(task), 6, width, layers)
+        size = TaskSize(TASKS[task][0], 1 if TASKS[task][0] else None)
+        make_base(base, shuffled_texts(task, size), 6, width, layers)
     train, queries = TASKS[task]
     config = make_config(
         "verdict",
@@ -108,15 +127,9 @@ def small_run(out, task, way, seed):
         queries_per_class=queries,
         seed=seed,
         recipe="sound-1",
-        methods=["fast", ALONG],
-        finetune=settings
-        | {
-            "rank": 4,
-            "alpha": 16.0,
-            "targets": ["all-linear"],
-            "precision": "float32",
-            "seed": seed,
-        },
+        methods=["fast", AT_THE_END, DEFAULT_METHOD],
+        finetune=(ADAPTER | settings if "mode" not in settings else settings)
+        | {"precision": "float32", "seed": seed},
     )
     return execute(out / "runs" / f"{place}-{way}", config).run
 
@@ -153,14 +166,6 @@ def label(run, methods, chosen, path):
     frame.to_parquet(path)
     share = frame.groupby("method")["supported"].mean()
     print(run.path.name, f"k = {k}", share.round(2).to_dict(), flush=True)
-
-
-def shuffled_texts(task):
-    """Texts of a task under another seed, each with the answer of another: the form and no more."""
-    train, _ = TASKS[task]
-    rows = build_task(task, TaskSize(train, 1 if train else None), seed=99).train
-    order = np.random.default_rng(0).permutation(len(rows))
-    return [f"{row.prompt}\n{rows[i].response}</s>" for row, i in zip(rows, order, strict=True)]
 
 
 if __name__ == "__main__":

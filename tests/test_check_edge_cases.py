@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,7 +113,8 @@ def test_other_architectures_are_checked_without_a_chat_template(tmp_path, kind)
 
 def test_a_run_that_was_never_indexed_is_passed_over_by_the_check(runs, copied, tmp_path):
     run = Runs(tmp_path, runs.model).make("run", methods=("bm25",))
-    trust, known = check(run, QUICK), check(Run.open(copied), QUICK)
+    plan = replace(QUICK, method="influence")
+    trust, known = check(run, plan), check(Run.open(copied), plan)
     assert [one.verdict.number for one in trust.traces] == pytest.approx(
         [one.verdict.number for one in known.traces], abs=1e-6
     )
@@ -120,8 +122,11 @@ def test_a_run_that_was_never_indexed_is_passed_over_by_the_check(runs, copied, 
 
 def test_an_adapter_from_elsewhere_is_checked_as_far_as_it_goes(elsewhere):
     trust = check(Run.open(elsewhere[0]), QUICK)
-    assert {one.verdict.word for one in trust.traces} == {"cannot tell"}
-    assert trust.verdict.word == "cannot tell"
+    # no state but the last is known, and that one tells
+    for one in trust.traces:
+        assert one.verdict.features["predicted_along"] is None
+        assert one.verdict.number is not None
+    assert trust.verdict.number is not None
     found = said(trust)
     assert found["rows-fit"].level != "unknown"
     assert found["base-model"].measured.startswith("not measured: ")
@@ -318,8 +323,10 @@ def test_the_verdict_of_a_trace_is_in_its_json(copied, cli):
     asked = ("trace", copied, "--prompt", "Tell me about the sea", "--response", "It is deep.")
     more = ("--methods", "influence,bm25", "--top", 1, "--format", "json")
     lines = json.loads(cli(*asked, *more).out)
-    assert {line["verdict"] for line in lines if line["method"] == "influence"} == {"cannot tell"}
-    assert "wherefrom check" in lines[0]["verdict_reasons"][0]
+    (reason, mend) = lines[0]["verdict_reasons"]
+    assert lines[0]["method"] == "influence"
+    assert "influence at the end" in reason
+    assert "wherefrom check" in mend
     assert {line["verdict"] for line in lines if line["method"] == "bm25"} == {None}
     # a check makes the passes that were missing
     check(Run.open(copied), QUICK)

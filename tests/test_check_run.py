@@ -106,7 +106,7 @@ def test_a_traced_query_gets_the_verdict_that_it_has_in_the_check(checked):
     assert found.rows == known.rows[:1]
     assert found.spot is not None
     assert found.verdict.word in WORDS
-    assert found.verdict.features["steady"] is not None
+    assert found.verdict.features["stable"] is not None
     assert run.trace(query.prompt, query.response).trust.spot is None
 
 
@@ -117,8 +117,8 @@ def test_a_trace_of_an_index_without_earlier_states_still_has_a_verdict(made, tm
             shutil.rmtree(state)
     query = made.queries[0]
     found = Run.open(folder).trace(query.prompt, query.response).trust
-    assert found.verdict.features["predicted_before"] is None
-    assert found.verdict.features["predicted_along"] is not None
+    assert found.verdict.features["predicted_along"] is None
+    assert found.verdict.features["predicted_at_end"] is not None
     assert found.verdict.word in WORDS
 
 

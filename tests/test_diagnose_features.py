@@ -9,7 +9,6 @@ from checked import seen, subject
 from wherefrom.counterfactual import without_random
 from wherefrom.diagnose import FEATURES, Answers, SpotCheck, features
 from wherefrom.diagnose._random_rows import random_rows
-from wherefrom.signals import Side
 
 K = 3
 
@@ -49,18 +48,14 @@ def test_a_predicted_margin_is_what_its_definition_says(answers):
     for q in range(6):
         mine = tops(one.scores("gradient_cosine"), q)
         words = [tops(one.scores(m), q) for m in ("bm25", "tfidf")]
-        for spec, stage, name in (
-            ("influence", "base", "predicted_before"),
-            ("influence", "final", "predicted_along"),
-        ):
-            line = one.scores(spec, stage).values[q]
-            want = margin(
-                line[list(mine)].sum(),
-                [line[rows].sum() for rows in sets],
-                [line[list(rows)].sum() for rows in words],
-                [len(mine & rows) for rows in words],
-            )
-            assert found[q][name] == pytest.approx(want, rel=1e-5)
+        line = one.scores("influence").values[q]
+        want = margin(
+            line[list(mine)].sum(),
+            [line[rows].sum() for rows in sets],
+            [line[list(rows)].sum() for rows in words],
+            [len(mine & rows) for rows in words],
+        )
+        assert found[q]["predicted_at_end"] == pytest.approx(want, rel=1e-5)
 
 
 def test_the_spot_check_counts_where_it_was_made_and_is_unknown_elsewhere(answers):
@@ -77,32 +72,36 @@ def test_the_spot_check_counts_where_it_was_made_and_is_unknown_elsewhere(answer
 def test_lexical_answers_cannot_lie_beyond_lexical_ones():
     one = seen("bm25")
     for line in features(Answers(one)):
-        assert line["predicted_along"] <= np.arcsinh(-3.0) + 1e-9
+        assert line["predicted_at_end"] <= np.arcsinh(-3.0) + 1e-9
         assert line["lexical_overlap"] == 1
 
 
-def test_learnt_is_the_gain_in_log_probability(answers):
-    one, found = answers.subject, features(answers)
-    final, base = (s.point.source(Side.QUERY) for s in reversed(one.stages))
-    want = base.read("loss") / base.read("tokens") - final.read("loss") / final.read("tokens")
-    np.testing.assert_allclose([line["learnt"] for line in found], want)
-
-
-def test_steady_is_one_number_for_the_run_and_one_where_nothing_changed(answers):
-    found = [line["steady"] for line in features(answers)]
-    assert len(set(found)) == 1
-    assert -1 <= found[0] <= 1
-    final = answers.subject.final
-    same = replace(answers.subject, stages=[replace(final, name="base"), final])
-    assert features(Answers(same))[0]["steady"] == pytest.approx(1)
+def test_states_that_stand_for_a_part_of_the_run_are_looked_at_and_no_other(answers):
+    base, final = (
+        replace(one, point=replace(one.point, steps=0)) for one in answers.subject.stages
+    )
+    halves = [
+        replace(stage, name=f"step-00000{i}", point=replace(stage.point, steps=i, rate=0.1))
+        for i, stage in ((2, base), (4, final))
+    ]
+    whole = replace(answers.subject, stages=[base, *halves, final])
+    seen_alone = [
+        features(Answers(replace(answers.subject, stages=[base, half, final]))) for half in halves
+    ]
+    for one, *each in zip(features(Answers(whole)), *seen_alone, strict=True):
+        for name in ("predicted_along", "predicted_by_cosine", "stable"):
+            assert one[name] == pytest.approx(np.mean([line[name] for line in each]))
+        # the second half's signals are those of the end
+        assert each[1]["predicted_along"] == one["predicted_at_end"]
+        assert each[1]["stable"] == 1
+        assert each[0]["stable"] < 1
 
 
 def test_nothing_is_known_without_signals():
     (line,) = features(Answers(subject(queries=subject().train[:1])))
     known = {name for name, value in line.items() if value is not None}
     assert line.keys() == FEATURES.keys()
-    assert not known & {"predicted_before", "predicted_along", "predicted_by_others"}
-    assert "learnt" not in known
+    assert not {name for name in known if name.startswith("predicted")}
 
 
 def test_random_rows_are_the_same_rows_in_whatever_order_they_come():

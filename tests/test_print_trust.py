@@ -28,8 +28,8 @@ def printed(capsys):
 
 @pytest.fixture
 def verdict(capsys):
-    def call(verdict, spot=trusted.SPOT):
-        print_verdict(verdict, spot)
+    def call(verdict, spot=trusted.SPOT, rows=3):
+        print_verdict(verdict, spot, rows)
         return [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
 
     return call
@@ -146,10 +146,11 @@ def test_a_long_text_is_cut(printed):
 
 def test_a_trace_has_its_word_number_spot_check_and_reasons(verdict):
     lines = verdict(trusted.verdict("not supported", 0.07))
-    assert lines[0].startswith("this answer: not supported, 0.07 (chance")
+    meaning = "chance that retraining without the top 3 rows bears it out"
+    assert lines[0] == f"this answer: not supported, 0.07 ({meaning})"
     assert lines[1] == (
-        "spot check: one training step on these rows changes the response by +0.12 nats a token; random "
-        "rows +0.00667 (-0.02 to +0.03), rows nearest by words +0.05, p = 0.250"
+        "spot check: one training step on the top 3 rows changes the response by +0.12 nats a token; "
+        "random rows +0.00667 (-0.02 to +0.03), rows nearest by words +0.05, p = 0.250"
     )
     assert lines[2:] == ["- one thing", "- another"]
 
@@ -172,7 +173,7 @@ def test_a_spot_check_without_random_rows_has_no_p_value(verdict):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_reasons_stay_on_their_line(capsys, text):
     reasons = ("one\nline" + text, "two")
-    print_verdict(Verdict("weak", 0.5, reasons), None)
+    print_verdict(Verdict("weak", 0.5, reasons), None, 1)
     said = capsys.readouterr().out
     assert len(said.splitlines()) == 4
     assert {c for c in said if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co")} <= {"\n"}

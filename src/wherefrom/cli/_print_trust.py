@@ -33,7 +33,6 @@ _REASON = 300
 _ID = 40
 _REASONS_BESIDE = 1
 """More make a table nobody reads; the other forms have all."""
-_MEANING = "chance that retraining without the rows bears it out"
 _UNDER = (
     "chance: that training again without an answer's top rows lowers the response's log-probability "
     "further than without random rows or those nearest by words, as fitted on retraining",
@@ -59,7 +58,7 @@ def print_trust(trust: Trust, form: Format) -> None:
     _print_verdict_line(
         trust.verdict,
         f"answers of {one_line(trust.method)}",
-        meaning="a check failed, so that no answer counts" if failed else _MEANING,
+        meaning="a check failed, so that no answer counts" if failed else _meaning(trust.k),
     )
     if trust.findings:
         print()
@@ -70,7 +69,7 @@ def print_trust(trust: Trust, form: Format) -> None:
         print("\n".join(_UNDER))
 
 
-def print_verdict(verdict: Verdict, spot: SpotCheck | None, rows: int | None = None) -> None:
+def print_verdict(verdict: Verdict, spot: SpotCheck | None, rows: int) -> None:
     """Prints the verdict on one answer: word, chance, spot check, and a reason a line.
 
     Args:
@@ -78,15 +77,12 @@ def print_verdict(verdict: Verdict, spot: SpotCheck | None, rows: int | None = N
         spot: its spot check; None where it was not made.
         rows: how many top rows both are about.
     """
-    _print_verdict_line(verdict, "this answer", reasons=False)
+    _print_verdict_line(verdict, "this answer", meaning=_meaning(rows), reasons=False)
     if spot is None:
         print("spot check: not made")
     else:
-        which = (
-            "these rows" if rows is None else f"the top {rows} rows" if rows > 1 else "the top row"
-        )
         print(
-            f"spot check: one training step on {which} changes the response by "
+            f"spot check: one training step on {_which(rows)} changes the response by "
             f"{_gain(spot.gain)} nats a token; {_beside(spot)}"
         )
     _print_reasons(verdict)
@@ -109,9 +105,7 @@ def verdict_cells(trust: TraceCheck | None, form: Format) -> dict[str, Any]:
     return cells
 
 
-def _print_verdict_line(
-    verdict: Verdict, of: str, *, reasons: bool = True, meaning: str = _MEANING
-) -> None:
+def _print_verdict_line(verdict: Verdict, of: str, *, meaning: str, reasons: bool = True) -> None:
     from rich.text import Text
 
     line = Text(f"{of}: ")
@@ -123,6 +117,14 @@ def _print_verdict_line(
     _console().print(line)
     if reasons:
         _print_reasons(verdict)
+
+
+def _meaning(rows: int) -> str:
+    return f"chance that retraining without {_which(rows)} bears it out"
+
+
+def _which(rows: int) -> str:
+    return f"the top {rows} rows" if rows > 1 else "the top row"
 
 
 def _print_reasons(verdict: Verdict) -> None:

@@ -31,7 +31,7 @@ from wherefrom.diagnose._spot_check import spot_checks
 from wherefrom.diagnose._subject import BASE, FINAL, Probe, Stage, Subject
 from wherefrom.diagnose._trust import WORDS, SpotCheck, TraceCheck, Trust, Verdict, Word
 from wherefrom.diagnose._trust_file import read_trust
-from wherefrom.diagnose._verdict import Rule, Term, judge_run, judge_trace, shipped_rule
+from wherefrom.diagnose._verdict import Rule, judge_run, judge_trace, shipped_rules
 
 __all__ = [
     "BASE",
@@ -52,7 +52,6 @@ __all__ = [
     "SpotCheck",
     "Stage",
     "Subject",
-    "Term",
     "TraceCheck",
     "Trust",
     "Verdict",
@@ -65,7 +64,7 @@ __all__ = [
     "list_checks",
     "read_trust",
     "run_checks",
-    "shipped_rule",
+    "shipped_rules",
     "spot_checks",
     "survey_curvature",
 ]

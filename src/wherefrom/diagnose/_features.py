@@ -12,20 +12,17 @@ import numpy as np
 from wherefrom.counterfactual import without_top
 from wherefrom.diagnose._finding import NotMeasured
 from wherefrom.diagnose._random_rows import random_rows
-from wherefrom.diagnose._subject import BASE, FINAL, Subject
+from wherefrom.diagnose._subject import FINAL, Subject
 from wherefrom.diagnose._trust import SpotCheck
 from wherefrom.errors import StoreError
-from wherefrom.signals import LOSS, TOKENS, Side
 
 LEXICAL = ("bm25", "tfidf")
 """Methods that see nothing but words."""
-LEADING = "influence"
-_OTHERS = ("gradient_cosine", "for_value")
 _DRAWS = 200
 _SAME = 3.0
 
 Column = Callable[["Answers"], np.ndarray]
-Scale = Literal["margin", "share", "nats"]
+Scale = Literal["margin", "share"]
 """A margin is squashed standard deviations beyond what random rows and those nearest by words do."""
 
 
@@ -37,36 +34,33 @@ class Feature:
         column: how it is computed, (queries,).
         about: what it is, in a few words.
         scale: what one unit of it is.
-        advice: what to do where it speaks against an answer; nothing when empty.
     """
 
     column: Column
     about: str
     scale: Scale
-    advice: str = ""
 
     def shown(self, value: float) -> str:
         """A value as people read it."""
         if self.scale == "margin":
             return f"{np.sinh(value):+.1f} standard deviations"
-        return f"{value:.0%}" if self.scale == "share" else f"{value:+.2f} nats a token"
+        return f"{value:.0%}"
 
 
 FEATURES: dict[str, Feature] = {}
 """Every feature by name."""
 
 
-def feature(about: str, scale: Scale, advice: str = "") -> Callable[[Column], Column]:
+def feature(about: str, scale: Scale) -> Callable[[Column], Column]:
     """Registers a feature under its function's name.
 
     Args:
         about: what it is, in a few words.
         scale: what one unit of it is.
-        advice: what to do where it speaks against an answer.
     """
 
     def register(column: Column) -> Column:
-        FEATURES[column.__name__] = Feature(column, about, scale, advice)
+        FEATURES[column.__name__] = Feature(column, about, scale)
         return column
 
     return register
@@ -105,9 +99,19 @@ class Answers:
         return random_rows(self._ids, self.subject.k, _DRAWS)
 
     @cached_property
-    def stages(self) -> list[str]:
-        """Names of the stages at which influence is known, in the order of training."""
-        return [one.name for one in self.subject.stages if one.point.sources]
+    def along(self) -> list[str]:
+        """Names of the states that stand for a part of the run, in the order of training.
+
+        The end is seldom among them: once rows are known by heart, hardly a gradient is left there.
+
+        Raises:
+            NotMeasured: no pass was made at any.
+        """
+        stages = self.subject.stages
+        found = [one.name for one in stages if one.point.sources and one.point.reach]
+        if not set(found) - {FINAL}:
+            raise NotMeasured("no pass was made at a checkpoint")
+        return found
 
     @cached_property
     def gains(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,15 +132,6 @@ class Answers:
             np.array([spot.random for spot in made]).T,
             np.array([spot.lexical for spot in made]).T,
         )
-
-    def log_probability(self, stage: str) -> np.ndarray:
-        """Of the queries' responses at a stage, (queries,), in nats a token."""
-        point = self.subject.stage(stage).point
-        if Side.QUERY not in point.sources:
-            raise NotMeasured(f"no pass was made at {stage}")
-        source = point.source(Side.QUERY)
-        found = -source.read(LOSS).astype(np.float64) / np.maximum(1, source.read(TOKENS))
-        return np.asarray(found)
 
     @property
     def _ids(self) -> tuple[str, ...]:
@@ -165,79 +160,32 @@ def _finite(value: float) -> float | None:
 
 
 @feature(
-    "gain by a training step on the top rows, beyond random rows and those nearest by words",
-    "margin",
-)
-def spot(answers: Answers) -> np.ndarray:
-    return _margin(answers, *answers.gains)
-
-
-@feature(
-    "drop without the top rows that influence before fine-tuning predicts, "
-    "beyond random rows and those nearest by words",
-    "margin",
-)
-def predicted_before(answers: Answers) -> np.ndarray:
-    if BASE not in answers.stages:
-        raise NotMeasured("the model before fine-tuning was not passed over")
-    return _predicted(answers, LEADING, BASE)
-
-
-@feature(
-    "drop without the top rows that influence since the first checkpoint predicts, "
+    "drop without the top rows that influence along the run predicts, "
     "beyond random rows and those nearest by words",
     "margin",
 )
 def predicted_along(answers: Answers) -> np.ndarray:
-    # leaving rows out acts along the whole run, so every state has a say
-    found = [_predicted(answers, LEADING, name) for name in answers.stages if name != BASE]
-    if not found:
-        raise NotMeasured("no pass was made")
-    return np.asarray(np.mean(found, axis=0))
+    # leaving rows out acts along the whole run, so every part of it has a say
+    return np.asarray(np.mean([_predicted(answers, "influence", s) for s in answers.along], axis=0))
 
 
 @feature(
-    "effect of the top rows by methods of other families, beyond random rows and those nearest by words",
+    "drop without the top rows that influence at the end predicts, "
+    "beyond random rows and those nearest by words",
     "margin",
 )
-def predicted_by_others(answers: Answers) -> np.ndarray:
-    return np.asarray(np.mean([_predicted(answers, spec, FINAL) for spec in _OTHERS], axis=0))
+def predicted_at_end(answers: Answers) -> np.ndarray:
+    return _predicted(answers, "influence", FINAL)
 
 
 @feature(
-    "correlation of influence at the end of fine-tuning with influence earlier on",
-    "share",
-    # docs/results/study.md, "Where along the run to look"
-    "what is asked along the run (checkpoints=rate) then tells more than its end",
+    "effect of the top rows by gradient cosine along the run, "
+    "beyond random rows and those nearest by words",
+    "margin",
 )
-def steady(answers: Answers) -> np.ndarray:
-    final = answers.subject.scores(LEADING).values
-    found = [
-        np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(final, earlier, strict=True)])
-        for name in answers.stages
-        if name != FINAL
-        for earlier in [answers.subject.scores(LEADING, name).values]
-    ]
-    if not found:
-        raise NotMeasured("nothing is known of earlier stages")
-    # a property of the run, which more queries show better
-    return np.full(final.shape[0], np.nanmean(found))
-
-
-@feature(
-    "how much more likely fine-tuning made the response",
-    "nats",
-)
-def learnt(answers: Answers) -> np.ndarray:
-    return np.asarray(answers.log_probability(FINAL) - answers.log_probability(BASE))
-
-
-@feature(
-    "share of the top rows that are on top for the base model as well",
-    "share",
-)
-def same_at_base(answers: Answers) -> np.ndarray:
-    return _overlap(answers.tops, answers.top(answers.subject.method, BASE))
+def predicted_by_cosine(answers: Answers) -> np.ndarray:
+    found = [_predicted(answers, "gradient_cosine", stage) for stage in answers.along]
+    return np.asarray(np.mean(found, axis=0))
 
 
 @feature(
@@ -245,12 +193,17 @@ def same_at_base(answers: Answers) -> np.ndarray:
     "share",
 )
 def stable(answers: Answers) -> np.ndarray:
-    earlier = [name for name in answers.stages if name not in (BASE, FINAL)]
-    if not earlier:
-        raise NotMeasured("no checkpoints are known")
-    method = answers.subject.method
+    earlier, method = [s for s in answers.along if s != FINAL], answers.subject.method
     found = [_overlap(answers.tops, answers.top(method, name)) for name in earlier]
     return np.asarray(np.mean(found, axis=0))
+
+
+@feature(
+    "gain by a training step on the top rows, beyond random rows and those nearest by words",
+    "margin",
+)
+def spot(answers: Answers) -> np.ndarray:
+    return _margin(answers, *answers.gains)
 
 
 @feature(

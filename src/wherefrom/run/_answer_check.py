@@ -5,12 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from wherefrom.counterfactual import Ending
 from wherefrom.curvature import FactorSums
-from wherefrom.data import Example, Renderer
+from wherefrom.data import Example
 from wherefrom.diagnose import (
     LEXICAL,
     Answers,
@@ -27,10 +26,10 @@ from wherefrom.errors import IdentityError, SettingError, WherefromError
 from wherefrom.methods import parse_method
 from wherefrom.progress import say
 from wherefrom.run._ask import ask_queries
-from wherefrom.run._gather import in_memory
+from wherefrom.run._gather import Read
 from wherefrom.run._index_stage import make_passes
-from wherefrom.run._stages import indexed, passes_at, states_of
-from wherefrom.run._states import PlannedPass, merge
+from wherefrom.run._stages import along_the_run, gradients_at, indexed
+from wherefrom.run._states import PlannedPass, State, merge
 from wherefrom.run._subject import subject_of
 from wherefrom.scores import Scores, ranking
 from wherefrom.signals import Policy, Side, Source
@@ -64,6 +63,7 @@ def check_answers(
     run: Run,
     queries: Sequence[Example],
     scores: Scores,
+    asked: Read,
     *,
     verify: bool = False,
     draws: int = DRAWS,
@@ -76,45 +76,46 @@ def check_answers(
         run: whose.
         queries: prompts and responses.
         scores: of the method that gave the answers, these queries × training rows.
+        asked: captures the queries' signals.
         verify: step the model on the top rows, random rows and the nearest by words.
         draws: random sets of the spot check.
     """
     mend = (
-        "`wherefrom trace --verify`, or `wherefrom check` of a run with queries, makes the passes that a "
-        "verdict needs"
+        "`wherefrom trace --verify`, or `wherefrom check` of a run with queries, makes the passes along "
+        "the run that a verdict is best told from"
     )
     try:
-        found = _checked(run, queries, scores, draws if verify else 0)
+        found = _checked(run, queries, scores, asked, draws if verify else 0)
     except IdentityError:
         why = f"some of what is stored is of another model than the run has now: {mend}"
         return _untold(scores, why)
     except (WherefromError, NotMeasured) as error:
         return _untold(scores, str(error))
-    recipe = run.config.recipes()[0]
-    lacking = any(
-        not run.is_stored(recipe, passes_at(state)[0]) for state in states_of(run, recipe)
-    )
+    lacking = _lacking(run)
     return [_with_mend(one, mend) if lacking else one for one in found]
 
 
 def make_verdict_passes(run: Run) -> None:
     """Makes the passes over the training rows that a verdict is told from, where they were not made yet."""
+    lacking = _lacking(run)
+    if lacking and run.policy is not Policy.GRAM:
+        make_passes(run, run.config.recipes()[0], lacking, "the verdict")
+
+
+def _lacking(run: Run) -> list[PlannedPass]:
+    """Passes over the training rows that a verdict is told from, and that the index has not."""
     recipe = run.config.recipes()[0]
-    passes = [
-        one
-        for state in states_of(run, recipe)
-        for one in passes_at(state)
-        if one.side is Side.TRAIN and not run.is_stored(recipe, one)
-    ]
-    if passes and run.policy is not Policy.GRAM:
-        make_passes(run, recipe, passes, "the verdict")
+    wanted = [gradients_at(state)[0] for state in along_the_run(run, recipe)]
+    return [one for one in wanted if not run.is_stored(recipe, one)]
 
 
 def _with_mend(found: TraceCheck, mend: str) -> TraceCheck:
-    if found.verdict.word != "cannot tell":
-        return found
-    verdict = replace(found.verdict, reasons=(mend, *found.verdict.reasons))
-    return replace(found, verdict=verdict)
+    told = found.verdict
+    if told.word == "cannot tell":
+        reasons = (mend, *told.reasons)
+    else:
+        reasons = (*told.reasons, f"not told from the whole run: {mend}")
+    return replace(found, verdict=replace(told, reasons=reasons))
 
 
 def _untold(scores: Scores, why: str) -> list[TraceCheck]:
@@ -125,16 +126,22 @@ def _untold(scores: Scores, why: str) -> list[TraceCheck]:
     ]
 
 
-def _checked(run: Run, queries: Sequence[Example], scores: Scores, draws: int) -> list[TraceCheck]:
+def _checked(
+    run: Run, queries: Sequence[Example], scores: Scores, asked: Read, draws: int
+) -> list[TraceCheck]:
     """The same; without draws there is no spot check."""
     recipe = run.config.recipes()[0]
-    renderer = Renderer(run.model.tokenizer, recipe)
-    asked = in_memory(run.model, renderer, {Side.QUERY: queries}, run.passing)
+    alone = merge(parse_method(scores.method).alone.needs, run.states(recipe))
+    looked_at = [one for one in along_the_run(run, recipe) if indexed(run, recipe, alone, one)]
+
+    def passes(state: State) -> list[PlannedPass]:
+        # the end stands in where the run's own states were not passed over
+        wanted = state in looked_at if looked_at else state.is_final
+        return indexed(run, recipe, alone, state) if wanted else []
 
     def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         return run.stored(recipe, one) if one.side is Side.TRAIN else asked(one)
 
-    alone = merge(parse_method(scores.method).alone.needs, run.states(recipe))
     subject = subject_of(
         run,
         recipe,
@@ -142,7 +149,7 @@ def _checked(run: Run, queries: Sequence[Example], scores: Scores, draws: int) -
         scores.method,
         answer_size(run),
         read,
-        partial(indexed, run, recipe, alone),
+        passes,
         known={scores.method: scores},
     )
     return judged(subject, queries, spots_of(run, subject, queries, draws) if draws else {})

@@ -9,7 +9,7 @@ from wherefrom.curvature import FactorSums
 from wherefrom.data import Example, Renderer
 from wherefrom.errors import SettingError
 from wherefrom.methods import Evidence, Method, Resource, select_methods
-from wherefrom.run._gather import assemble, in_memory
+from wherefrom.run._gather import Read, assemble, in_memory, once
 from wherefrom.run._index import absent
 from wherefrom.run._planner import make_plan
 from wherefrom.run._products import require_gradients
@@ -38,10 +38,31 @@ def methods_for(run: Run, specs: Sequence[str]) -> list[Method]:
     return chosen
 
 
+def asking(run: Run, queries: Sequence[Example]) -> Read:
+    """Captures the signals of queries in memory, each once however often it is asked for."""
+
+    def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
+        renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
+        return in_memory(run.model, renderer, {Side.QUERY: queries}, run.passing)(one)
+
+    return once(read)
+
+
 def evidence_for(
-    run: Run, queries: Sequence[Example], chosen: Sequence[Method], max_new_tokens: int = 64
+    run: Run,
+    queries: Sequence[Example],
+    chosen: Sequence[Method],
+    max_new_tokens: int = 64,
+    asked: Read | None = None,
 ) -> Evidence:
     """Evidence for queries: training signals as they are stored, the queries' own captured in memory.
+
+    Args:
+        run: an indexed one.
+        queries: prompts and responses.
+        chosen: whose needs are to be met.
+        max_new_tokens: longest reference answer.
+        asked: captures the queries' signals; made here when None.
 
     Raises:
         SettingError: the run was not indexed for a method.
@@ -68,6 +89,8 @@ def evidence_for(
                     f'at {one.state.name}. Run `wherefrom index {run.path} --methods "{specs}"` first.'
                 )
             return run.stored(recipe, one)
+        if one.side is Side.QUERY and asked is not None:
+            return asked(one)
         assert read is not None
         return read(one)
 

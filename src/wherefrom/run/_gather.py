@@ -13,7 +13,7 @@ from wherefrom.models import LoadedModel, at_weights, read_moments
 from wherefrom.run._config import IndexSettings
 from wherefrom.run._index import index_rows
 from wherefrom.run._states import PlannedPass, State, States, merge
-from wherefrom.signals import At, Side, Source
+from wherefrom.signals import At, Need, Side, Source
 
 Read = Callable[[PlannedPass], tuple[Source, FactorSums | None]]
 
@@ -104,3 +104,16 @@ def in_memory(
         return found.source, found.factors
 
     return read
+
+
+def once(read: Read) -> Read:
+    """The same, where a pass that was made for as much before is not made again."""
+    made: dict[tuple[str, Side], tuple[frozenset[Need], tuple[Source, FactorSums | None]]] = {}
+
+    def remembered(one: PlannedPass) -> tuple[Source, FactorSums | None]:
+        place = (one.state.name, one.side)
+        if place not in made or not one.needs <= made[place][0]:
+            made[place] = one.needs, read(one)
+        return made[place][1]
+
+    return remembered

@@ -29,8 +29,14 @@ _WEIGHTS = "weights.safetensors"
 def states_of(run: Run, recipe: Recipe) -> list[State]:
     """The states in the order of training, the last one final."""
     known = run.states(recipe)
-    earlier = [one for one in known.checkpoints if not one.is_final]
-    return [*([known.base] if known.base else []), *earlier, known.final]
+    end = [] if any(one.is_final for one in known.checkpoints) else [known.final]
+    return [*([known.base] if known.base else []), *known.checkpoints, *end]
+
+
+def along_the_run(run: Run, recipe: Recipe) -> list[State]:
+    """The states that a verdict is told from: those that stand for a part of the run, else the end."""
+    known = run.states(recipe)
+    return list(known.checkpoints) or [known.final]
 
 
 def passes_at(state: State, kinds: Sequence[Kind] = _KINDS) -> list[PlannedPass]:
@@ -41,17 +47,21 @@ def passes_at(state: State, kinds: Sequence[Kind] = _KINDS) -> list[PlannedPass]
     ]
 
 
+def gradients_at(state: State) -> list[PlannedPass]:
+    """The passes that a verdict needs at a state, over training rows and queries."""
+    return passes_at(state, [Kind.GRADIENT])
+
+
 def indexed(
     run: Run, recipe: Recipe, own: Sequence[PlannedPass], state: State
 ) -> list[PlannedPass]:
-    """Those of them that the index has training rows for, and what a method of its own needs if it has that
-    too; none without the rows' gradients.
+    """The passes of a verdict at a state, and what a method of its own needs if the index has that;
+    none where it lacks the rows' gradients.
     """
-    kinds = [kind for kind in _KINDS if run.is_stored(recipe, passes_at(state, [kind])[0])]
-    if Kind.GRADIENT not in kinds:
+    plain = gradients_at(state)
+    more = with_own(state, own, [Kind.GRADIENT])
+    if not run.is_stored(recipe, plain[0]):
         return []
-    plain = passes_at(state, kinds)
-    more = with_own(state, own, kinds)
     return more if all(run.is_stored(recipe, p) for p in more if p.side is Side.TRAIN) else plain
 
 

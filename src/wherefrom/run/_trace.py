@@ -12,7 +12,7 @@ from wherefrom.data import Example, Renderer, whole_text
 from wherefrom.errors import SettingError
 from wherefrom.models import generate
 from wherefrom.run._answer_check import check_answers, make_verdict_passes
-from wherefrom.run._asked import evidence_for, methods_for
+from wherefrom.run._asked import asking, evidence_for, methods_for
 from wherefrom.run._calibration import calibrated
 from wherefrom.run._null import score_with_nulls
 from wherefrom.scores import Scores
@@ -66,12 +66,13 @@ def trace_all(
     asked = with_answers(run, queries, max_new_tokens)
     if not asked:
         return []
-    evidence = evidence_for(run, asked, chosen, max_new_tokens)
+    read = asking(run, asked)
+    evidence = evidence_for(run, asked, chosen, max_new_tokens, read)
     scores, nulls = score_with_nulls(chosen, evidence)
     scores = calibrated(run, scores)
     if verify:
         make_verdict_passes(run)
-    verdicts = check_answers(run, asked, scores[0], verify=verify)
+    verdicts = check_answers(run, asked, scores[0], read, verify=verify)
     train = tuple(run.train)
     each = (time.perf_counter() - begun) / len(asked)
     return [

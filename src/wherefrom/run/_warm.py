@@ -15,7 +15,7 @@ from wherefrom.errors import SettingError, WherefromError
 from wherefrom.methods import Method, score_all
 from wherefrom.models import Hear, generate_streaming
 from wherefrom.run._answer_check import check_answers
-from wherefrom.run._asked import evidence_for, methods_for
+from wherefrom.run._asked import asking, evidence_for, methods_for
 from wherefrom.run._calibration import calibrated
 from wherefrom.run._config import IndexSettings, RunConfig
 from wherefrom.run._null import score_with_nulls
@@ -153,7 +153,8 @@ class WarmRun(Run):
 
     def judge(self, answer: Answer) -> TraceCheck:
         """The verdict on what `ask` found, from what the index holds."""
-        return check_answers(self, [answer.query], answer.scores[0])[0]
+        read = asking(self, [answer.query])
+        return check_answers(self, [answer.query], answer.scores[0], read)[0]
 
     def warm_up(self, method: str) -> None:
         """Asks the first training row, so that the first question finds everything in memory."""
