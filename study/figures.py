@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,11 @@ LINES = {
     "gradient_dot": "#ccbb44",
     "gradient_cosine": "#aa3377",
 }
+MANY = (
+    *("#cc3311", "#4477aa", "#228833", "#aa3377", "#ee7733"),
+    *("#009988", "#ccbb44", "#997700", "#66ccee", "#777777", "#332288"),
+)
+"""For figures with a line a method."""
 LEVELS = {
     "sound-1": "response",
     "sound-1(mask=prompt+response)": "prompt + response",
@@ -174,45 +179,49 @@ def draw_scale(found: dict[str, Any]) -> Figure | None:
     """Claim: what becomes of it as the model grows, and by what is trained."""
     if not found["ladder"]:
         return None
-    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    steps = found["ladder"]
-    for name in steps[0]["methods"]:
-        points = [(s["parameters"], s["methods"][name]) for s in steps if name in s["methods"]]
-        colour = COLOURS[found["grid"]["methods"][name]["family"]]
-        left.plot(
-            [x for x, _ in points], [v[0] for _, v in points], "o-", ms=3, label=name, color=colour
-        )
-        left.annotate(
-            name,
-            (points[-1][0], points[-1][1][0]),
-            fontsize=6,
-            xytext=(4, 0),
-            textcoords="offset points",
-        )
-    left.plot([s["parameters"] for s in steps], [s["ceiling"] for s in steps], "k:", lw=1)
-    left.set(
-        xscale="log",
-        xlabel="parameters",
-        ylabel="LDS",
-        title="By size of the model (dotted: ceiling)",
+    sizes, kinds = found["ladder"], list(found["adapters"].values())
+    _followed(left, [one["parameters"] for one in sizes], sizes)
+    left.set(xscale="log", xlabel="parameters", ylabel="LDS", title="By size of the model")
+    left.minorticks_off()
+    left.set_xticks(
+        [one["parameters"] for one in sizes],
+        [f"{one['parameters'] / 1e6:.2g}M" for one in sizes],
     )
-    kinds = found["adapters"]
-    for name in next(iter(kinds.values()))["methods"] if kinds else ():
-        colour = COLOURS[found["grid"]["methods"][name]["family"]]
-        values = [kind["methods"].get(name, [np.nan])[0] for kind in kinds.values()]
-        right.plot(range(len(kinds)), values, "o-", ms=3, color=colour)
-        right.annotate(
-            name,
-            (len(kinds) - 1, values[-1]),
-            fontsize=6,
-            xytext=(4, 0),
-            textcoords="offset points",
-        )
-    right.plot(range(len(kinds)), [kind["ceiling"] for kind in kinds.values()], "k:", lw=1)
-    right.set_xticks(range(len(kinds)), list(kinds))
-    right.set_title("By what is trained")
+    if kinds:
+        _followed(right, list(range(len(kinds))), kinds)
+        right.set_xticks(range(len(kinds)), list(found["adapters"]))
+        right.set_title("By what is trained")
     return figure
+
+
+def _followed(axis: Axes, xs: Sequence[float], steps: Sequence[dict[str, Any]]) -> None:
+    """A line for every method, named at its end, and a dotted one for the ceiling."""
+    lines = {"ceiling": [one["ceiling"] for one in steps]} | {
+        name: [one["methods"].get(name, [np.nan])[0] for one in steps]
+        for name in steps[0]["methods"]
+    }
+    ends = sorted((values[-1], name) for name, values in lines.items() if np.isfinite(values[-1]))
+    gap = 0.045 * (max(map(np.nanmax, lines.values())) - min(map(np.nanmin, lines.values())))
+    lowest = -np.inf
+    for end, name in ends:
+        colour = "#000000" if name == "ceiling" else MANY[list(lines).index(name) % len(MANY)]
+        style = "o:" if name == "ceiling" else "o-"
+        axis.plot(xs, lines[name], style, ms=3, lw=1.2, color=colour)
+        # names that would lie on each other move up
+        lowest = max(end, lowest + gap)
+        axis.annotate(
+            name,
+            (xs[-1], end),
+            (1.03, lowest),
+            textcoords=axis.get_yaxis_transform(),
+            fontsize=7,
+            color=colour,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "alpha": 0.6},
+        )
 
 
 def draw_cost(found: dict[str, Any]) -> Figure | None:
