@@ -16,7 +16,7 @@ from wherefrom.errors import SettingError, StoreError
 from wherefrom.models._points import same_state, state_digest, trained_state
 from wherefrom.models._row_order import RowOrder
 from wherefrom.models._training_summary import training_summary
-from wherefrom.models._trajectory import Trajectory, ends_a_part, learning_rate, step_name
+from wherefrom.models._trajectory import Trajectory, learning_rate, step_name
 from wherefrom.progress import say
 
 RECORDING = "recording.json"
@@ -49,8 +49,7 @@ class TrajectoryCallback(Trajectory):
     Args:
         folder: where it goes; an earlier recording there is replaced when this one is whole.
         every: keep a checkpoint every so many steps too.
-        epochs: keep one at the end of every epoch; where an adapter is trained for three or fewer and
-            `every` is not given, at every sixth of the training too. The end is always kept.
+        epochs: keep one at the end of every epoch; the end of training is always kept.
         moments: keep AdamW's moments, twice the size of the weights that are trained.
 
     Raises:
@@ -145,11 +144,7 @@ class TrajectoryCallback(Trajectory):
         # a step that overflowed in float16 was left out by the optimizer
         rate = 0.0 if getattr(optimizer, "step_was_skipped", False) else self._rate
         self._steps.append({"rows": rows, "learning_rate": rate, "loss": None})
-        if self.every:
-            due = state.global_step % self.every == 0
-        else:
-            due = self.epochs and ends_a_part(model, state)
-        if due:
+        if self.every and state.global_step % self.every == 0:
             self.save_step(model, optimizer, state)
 
     def on_log(
@@ -212,8 +207,9 @@ class TrajectoryCallback(Trajectory):
         """Writes the checkpoint of the step that training stands at, unless it is there already."""
 
         def write() -> None:
-            super(TrajectoryCallback, self).save_step(model, optimizer, state)
-            self._write_progress()
+            if not (self.folder / step_name(state.global_step)).is_dir():
+                super(TrajectoryCallback, self).save_step(model, optimizer, state)
+                self._write_progress()
 
         if self._on and state.global_step:
             self._guard(write)

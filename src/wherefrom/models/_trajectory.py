@@ -16,8 +16,6 @@ from wherefrom.models._points import WEIGHTS, trained_state
 from wherefrom.progress import track
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
-PARTS = 6
-"""A fine-tune of up to half as many epochs is cut into so many parts, and the end of each is kept."""
 
 
 class Trajectory(TrainerCallback):  # type: ignore[misc]
@@ -51,11 +49,10 @@ class Trajectory(TrainerCallback):  # type: ignore[misc]
         self.save_step(model, optimizer, state)
 
     def save_step(self, model: Any, optimizer: Any, state: Any) -> None:
-        """Writes the checkpoint of the step that a trainer's state stands at, unless it is there."""
+        """Writes the checkpoint of the step that a trainer's state stands at."""
         step = int(state.global_step)
-        if not (self.folder / step_name(step)).is_dir():
-            about = {"step": step, "epoch": float(state.epoch or 0.0)}
-            self.save(model, optimizer, step_name(step), about)
+        about = {"step": step, "epoch": float(state.epoch or 0.0)}
+        self.save(model, optimizer, step_name(step), about)
 
     def save(self, model: Any, optimizer: Any, name: str, about: dict[str, Any]) -> None:
         """Writes one checkpoint: trained weights, optimizer moments by parameter name, and its place."""
@@ -75,8 +72,7 @@ class Trajectory(TrainerCallback):  # type: ignore[misc]
 
 
 class TrajectoryRecorder(Trajectory):
-    """The trajectory of a fine-tune of ours: a checkpoint an epoch, more where epochs are few, and rows as
-    they were planned.
+    """The trajectory of a fine-tune of ours: a checkpoint an epoch, rows as they were planned.
 
     Args:
         folder: where it goes; must exist.
@@ -107,19 +103,9 @@ class TrajectoryRecorder(Trajectory):
         """Notes the learning rate that this step is taken with."""
         self.rates.append(learning_rate(optimizer))
 
-    def on_step_end(
-        self,
-        args: Any,
-        state: Any,
-        control: Any,
-        model: Any = None,
-        optimizer: Any = None,
-        **_: Any,
-    ) -> None:
-        """Moves the bar, and saves a checkpoint where epochs are too few to look along the run."""
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Moves the bar."""
         self._advance(1)
-        if ends_a_part(model, state):
-            self.save_step(model, optimizer, state)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
@@ -158,22 +144,6 @@ def step_name(step: int) -> str:
         'step-000010'
     """
     return f"step-{step:06d}"
-
-
-def ends_a_part(model: Any, state: Any) -> bool:
-    """Whether a fine-tune of few epochs has come to the end of one of its equal parts.
-
-    After one epoch there would else be no state to look at but the last. Where most weights are trained,
-    a state takes as much of the disk as the model and more, so none is added.
-    """
-    ends = {round(state.max_steps * i / PARTS) for i in range(1, PARTS)}
-    few = 2 * int(state.num_train_epochs) <= PARTS
-    return few and int(state.global_step) in ends and _is_light(model)
-
-
-def _is_light(model: Any) -> bool:
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return bool(2 * sum(n for n, trained in sizes if trained) < sum(n for n, _ in sizes))
 
 
 def learning_rate(optimizer: Any) -> float:
