@@ -68,7 +68,10 @@ def main():
         here = fitting[fitting["way"] == part].reset_index(drop=True)
         name = f"tasks left out, {part}"
         tell(name, here, here["chance"].to_numpy(), limits[ALONG], singles=False)
-    for name, more in (("the spot check", ["spot"]), ("all others", list(FEATURES)[1:])):
+    for name, more in (
+        ("the spot check", ["spot"]),
+        ("all others", [n for n in FEATURES if n != ALONG]),
+    ):
         wider = left_out(fitting, fitting["task"], [ALONG, *more])
         tell(f"tasks left out, with {name}", fitting, wider, limits[ALONG], singles=False)
     ended = fitting[f"chance {AT_END}"].to_numpy()

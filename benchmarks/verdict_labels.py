@@ -45,29 +45,34 @@ TASKS = {
     "harmful:S": (None, None),
 }
 """Training rows and queries of each class; None for the task's own size."""
+ADAPTER = {"rank": 4, "alpha": 16.0, "targets": ["all-linear"]}
 WAYS = {
-    "smooth": {
+    "smooth": ADAPTER
+    | {
         "model": (64, 2),
         "epochs": 8,
         "batch_size": 16,
         "learning_rate": 1e-3,
         "dropout": 0.0,
     },
-    "rough": {
+    "rough": ADAPTER
+    | {
         "model": (96, 3),
         "epochs": 6,
         "batch_size": 4,
         "learning_rate": 3e-3,
         "dropout": 0.1,
     },
-    "short": {
+    "short": ADAPTER
+    | {
         "model": (64, 2),
         "epochs": 1,
         "batch_size": 8,
         "learning_rate": 1e-3,
         "dropout": 0.0,
     },
-    "plain": {
+    "plain": ADAPTER
+    | {
         "model": (48, 2),
         "epochs": 5,
         "batch_size": 8,
@@ -84,8 +89,6 @@ WAYS = {
 }
 """Width and depth of the model, and how it is trained; `taught` until it has its rows by heart. `plain`
 was kept for a test: no feature was chosen and no rule was fitted on its traces."""
-
-ADAPTER = {"rank": 4, "alpha": 16.0, "targets": ["all-linear"]}
 
 
 def main():
@@ -115,10 +118,10 @@ def small_run(out, task, way, seed):
     width, layers = settings.pop("model")
     place = task.replace(":", "-")
     base = out / "bases" / f"{place}-{width}-{layers}"
-    if not (base / "config.json").is_file():
-        size = TaskSize(TASKS[task][0], 1 if TASKS[task][0] else None)
-        make_base(base, shuffled_texts(task, size), 6, width, layers)
     train, queries = TASKS[task]
+    if not (base / "config.json").is_file():
+        texts = shuffled_texts(task, TaskSize(train, 1 if train else None))
+        make_base(base, texts, 6, width, layers)
     config = make_config(
         "verdict",
         model=str(base),
@@ -128,8 +131,7 @@ def small_run(out, task, way, seed):
         seed=seed,
         recipe="sound-1",
         methods=["fast", AT_THE_END, DEFAULT_METHOD],
-        finetune=(ADAPTER | settings if "mode" not in settings else settings)
-        | {"precision": "float32", "seed": seed},
+        finetune=settings | {"precision": "float32", "seed": seed},
     )
     return execute(out / "runs" / f"{place}-{way}", config).run
 

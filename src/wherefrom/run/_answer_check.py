@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from wherefrom.counterfactual import Ending
 from wherefrom.curvature import FactorSums
-from wherefrom.data import Example
+from wherefrom.data import Example, Recipe
 from wherefrom.diagnose import (
     LEXICAL,
     Answers,
@@ -132,12 +132,9 @@ def _checked(
     """The same; without draws there is no spot check."""
     recipe = run.config.recipes()[0]
     alone = merge(parse_method(scores.method).alone.needs, run.states(recipe))
-    looked_at = [one for one in along_the_run(run, recipe) if indexed(run, recipe, alone, one)]
-
-    def passes(state: State) -> list[PlannedPass]:
-        # the end stands in where the run's own states were not passed over
-        wanted = state in looked_at if looked_at else state.is_final
-        return indexed(run, recipe, alone, state) if wanted else []
+    passes = _stored(run, recipe, alone, along_the_run(run, recipe))
+    # the end stands in where no state along the run was passed over
+    passes = passes or _stored(run, recipe, alone, [run.states(recipe).final])
 
     def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         return run.stored(recipe, one) if one.side is Side.TRAIN else asked(one)
@@ -149,10 +146,18 @@ def _checked(
         scores.method,
         answer_size(run),
         read,
-        passes,
+        lambda state: passes.get(state.name, []),
         known={scores.method: scores},
     )
     return judged(subject, queries, spots_of(run, subject, queries, draws) if draws else {})
+
+
+def _stored(
+    run: Run, recipe: Recipe, own: Sequence[PlannedPass], states: Sequence[State]
+) -> dict[str, list[PlannedPass]]:
+    """The passes that a verdict can be told from, by state; without states that the index lacks."""
+    found = {one.name: indexed(run, recipe, own, one) for one in states}
+    return {name: passes for name, passes in found.items() if passes}
 
 
 def spots_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from wherefrom.curvature import FactorSums
@@ -38,12 +38,12 @@ def methods_for(run: Run, specs: Sequence[str]) -> list[Method]:
     return chosen
 
 
-def asking(run: Run, queries: Sequence[Example]) -> Read:
-    """Captures the signals of queries in memory, each once however often it is asked for."""
+def asking(run: Run, rows: Mapping[Side, Sequence[Example]]) -> Read:
+    """Captures signals of rows in memory, each pass once however often it is asked for."""
 
     def read(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         renderer = Renderer(run.model.tokenizer, run.config.recipes()[0])
-        return in_memory(run.model, renderer, {Side.QUERY: queries}, run.passing)(one)
+        return in_memory(run.model, renderer, rows, run.passing)(one)
 
     return once(read)
 
@@ -72,12 +72,10 @@ def evidence_for(
     needs = any(m.needs for m in chosen)
     states = _states(run, chosen)
     rows: dict[Side, Sequence[Example]] = {Side.TRAIN: run.train, Side.QUERY: queries}
-    read = None
-    if needs:
-        if any(Resource.REFERENCES in m.requires for m in chosen):
-            rows[Side.REFERENCE] = base_answers(run, queries, max_new_tokens)
-        renderer = Renderer(run.model.tokenizer, recipe)
-        read = in_memory(run.model, renderer, rows, run.passing)
+    if any(Resource.REFERENCES in m.requires for m in chosen):
+        rows[Side.REFERENCE] = base_answers(run, queries, max_new_tokens)
+    captured = asking(run, rows)
+    by_side = {Side.QUERY: asked or captured, Side.REFERENCE: captured}
 
     def signals(one: PlannedPass) -> tuple[Source, FactorSums | None]:
         if one.side is Side.TRAIN:
@@ -89,10 +87,7 @@ def evidence_for(
                     f'at {one.state.name}. Run `wherefrom index {run.path} --methods "{specs}"` first.'
                 )
             return run.stored(recipe, one)
-        if one.side is Side.QUERY and asked is not None:
-            return asked(one)
-        assert read is not None
-        return read(one)
+        return by_side[one.side](one)
 
     model = run.model.model if needs else None
     return assemble(chosen, states, rows, recipe, signals, model)

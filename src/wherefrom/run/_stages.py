@@ -59,9 +59,9 @@ def indexed(
     none where it lacks the rows' gradients.
     """
     plain = gradients_at(state)
-    more = with_own(state, own, [Kind.GRADIENT])
     if not run.is_stored(recipe, plain[0]):
         return []
+    more = with_own(state, own, [Kind.GRADIENT])
     return more if all(run.is_stored(recipe, p) for p in more if p.side is Side.TRAIN) else plain
 
 

@@ -16,6 +16,7 @@ from wherefrom.run._asked import asking, evidence_for, methods_for
 from wherefrom.run._calibration import calibrated
 from wherefrom.run._null import score_with_nulls
 from wherefrom.scores import Scores
+from wherefrom.signals import Side
 
 if TYPE_CHECKING:
     from wherefrom.run._run import Run
@@ -66,7 +67,7 @@ def trace_all(
     asked = with_answers(run, queries, max_new_tokens)
     if not asked:
         return []
-    read = asking(run, asked)
+    read = asking(run, {Side.QUERY: asked})
     evidence = evidence_for(run, asked, chosen, max_new_tokens, read)
     scores, nulls = score_with_nulls(chosen, evidence)
     scores = calibrated(run, scores)

@@ -153,7 +153,7 @@ class WarmRun(Run):
 
     def judge(self, answer: Answer) -> TraceCheck:
         """The verdict on what `ask` found, from what the index holds."""
-        read = asking(self, [answer.query])
+        read = asking(self, {Side.QUERY: [answer.query]})
         return check_answers(self, [answer.query], answer.scores[0], read)[0]
 
     def warm_up(self, method: str) -> None:
